@@ -1,0 +1,44 @@
+# Shared by the scripts beside it: a virtual environment under the checkout, made when it is missing or stale.
+# Sourced, not run. Sets $root and $venv.
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+venv=${CIS490_VENV:-$root/.venv}
+unset CIS490_VENV
+
+say() { printf '%s\n' "$*" >&2; }
+
+die() {
+    say "$(basename "$0"): $*"
+    exit 2
+}
+
+find_python() {
+    local candidate
+    for candidate in python3 python3.14 python3.13 python3.12 python3.11; do
+        if "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+            printf '%s\n' "$candidate"
+            return
+        fi
+    done
+    die "needs Python 3.11 or newer; on Debian or Ubuntu: sudo apt-get install python3 python3-venv"
+}
+
+# ensure_venv EXTRAS: the environment holds the package, editable, with these extras ("" for none).
+ensure_venv() {
+    local extras=$1 python wanted stamp
+    wanted="$(cat "$root/setup.cfg" "$root/pyproject.toml" | cksum) [$extras] $root"
+    stamp=$venv/.installed-$(printf '%s' "$extras" | tr -c 'a-z\n' '-')
+    if [ -x "$venv/bin/python" ] && [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ]; then
+        return
+    fi
+    python=$(find_python) || exit 2
+    if [ ! -x "$venv/bin/python" ]; then
+        say "making a virtual environment in $venv"
+        "$python" -m venv "$venv" ||
+            die "cannot make a virtual environment; on Debian or Ubuntu: sudo apt-get install python3-venv"
+    fi
+    say "installing cis490-receiver${extras:+[$extras]} and what it needs"
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --editable "$root${extras:+[$extras]}" ||
+        die "pip could not install the dependencies; is a package index reachable?"
+    printf '%s' "$wanted" >"$stamp"
+}

@@ -1,0 +1,103 @@
+"""cis490_receiver: the intake that a fleet of lab hosts trusts with its episodes.
+
+Who may import whom, kept by tests/test_imports.py:
+
+==========================================  ===================================================
+module                                      may import, of ours
+==========================================  ===================================================
+protocol, errors, logfmt, clock             protocol only
+models, atomic, archive                     protocol, errors
+config                                      protocol, errors
+policy/                                     the above; no flask
+storage/, index/                            the above but policy; never each other
+ingest, rebuild, monitor/                   the above; of storage and index only `base`
+server                                      config, logfmt
+views/                                      policy, ingest, monitor, index.base, storage.base, the small ones
+commands/                                   all but views and client; no flask at the top of a module
+client/                                     protocol, errors
+here (`create_app`)                         anything: the only place that picks backends
+==========================================  ===================================================
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+    from cis490_receiver.clock import Clock
+    from cis490_receiver.config import Settings
+
+__version__ = "0.1.0"
+
+
+def create_app(settings: Settings | None = None, *, clock: Clock | None = None) -> Flask:
+    """Wire one receiver: settings to backends to routes.
+
+    Args:
+        settings: the configuration; None reads it from the environment and ends the process with status 2
+            and one sentence when it cannot be used.
+        clock: where the time is read; None is the machine's own.
+
+    Raises:
+        ConfigError: `settings` cannot be used.
+    """
+    from cis490_receiver.config import load
+    from cis490_receiver.errors import ConfigError
+
+    if settings is not None:
+        return _create_app(settings, clock)
+    try:
+        return _create_app(load(), clock)
+    except ConfigError as exc:
+        print(f"cis490-receiver: {exc.message}", file=sys.stderr)
+        raise SystemExit(2) from None
+
+
+def _create_app(settings: Settings, clock: Clock | None) -> Flask:
+    from flask import Flask, Response, request
+
+    from cis490_receiver import logfmt
+    from cis490_receiver.backends import open_backends
+    from cis490_receiver.clock import SystemClock
+    from cis490_receiver.commands import register
+    from cis490_receiver.index.rejections import RejectionFile
+    from cis490_receiver.ingest import recover
+    from cis490_receiver.policy.gate import VersionGate
+    from cis490_receiver.rebuild import rebuild_held
+    from cis490_receiver.views import body, episodes, errors, framing, system
+    from cis490_receiver.views.wiring import Services
+
+    logfmt.configure(settings.log_level, journal="JOURNAL_STREAM" in os.environ)
+    store, index = open_backends(settings)
+    recover(store, index, rebuild_held)
+    index.close()
+
+    app = Flask(__name__, static_folder=None)
+    app.url_map.merge_slashes = False
+    app.url_map.converters["rest"] = episodes.RestOfPath
+    services = Services(
+        settings=settings,
+        clock=clock or SystemClock(),
+        store=store,
+        index=index,
+        rejections=RejectionFile(settings.data_dir),
+        gate=VersionGate(settings.data_dir / "gate.json", settings.gate_extra_commits)
+        if settings.gate_enabled
+        else None,
+    )
+    app.extensions["cis490"] = services
+    framing.init_app(app)
+    errors.init_app(app)
+    for part in (system, episodes):
+        app.register_blueprint(part.blueprint(services))
+
+    @app.after_request
+    def spare_the_answer(response: Response) -> Response:
+        return body.spare_the_answer(request, response)
+
+    register(app)
+    return app

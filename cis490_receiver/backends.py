@@ -1,0 +1,38 @@
+"""Open the places that a configuration names."""
+
+from __future__ import annotations
+
+import os
+
+from cis490_receiver import atomic
+from cis490_receiver.config import Settings
+from cis490_receiver.errors import ConfigError
+from cis490_receiver.index.local import LocalIndex
+from cis490_receiver.storage.filesystem import FilesystemStore
+
+
+def open_backends(settings: Settings) -> tuple[FilesystemStore, LocalIndex]:
+    """The local store and index under ``data_dir``, their folders and files made when absent.
+
+    Raises:
+        ConfigError: they cannot be made, or not be written.
+    """
+    folder = settings.data_dir
+    store = FilesystemStore(folder)
+    index = LocalIndex(folder)
+    try:
+        atomic.make_folder(folder)
+        store.prepare()
+        index.prepare()
+    except OSError as exc:
+        raise ConfigError(_cannot(settings, exc.strerror or "failed")) from exc
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise ConfigError(_cannot(settings, "not writable"))
+    return store, index
+
+
+def _cannot(settings: Settings, why: str) -> str:
+    return (
+        f"data_dir is {settings.data_dir}, which cannot be written ({why}); create it, give it to the user "
+        "that runs the receiver, or name another folder in data_dir or CIS490_DATA_DIR"
+    )

@@ -1,0 +1,69 @@
+"""What people and cron run: one file a command, a plain function underneath, click at the edge.
+
+May import all of ours but `views` and `client`; flask nowhere at the top of a module, nor anything heavy: a
+command starts every five minutes on a Raspberry Pi. A command's module is imported when it is run.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from cis490_receiver.errors import ConfigError
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+#: Command name to the module that has it as `command`.
+MODULES: Final = {
+    "config": "cis490_receiver.commands.config",
+}
+
+EXIT_FOUND: Final = 1
+EXIT_USAGE: Final = 2
+
+
+class CommandGroup(click.Group):
+    """A group that imports a command when it is asked for, and reports our own errors in one line."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """All names, without importing anything."""
+        return sorted(MODULES)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of that name."""
+        return load_command(cmd_name) if cmd_name in MODULES else None
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; a bad configuration is one sentence and exit status 2."""
+        try:
+            return super().invoke(ctx)
+        except ConfigError as exc:
+            click.echo(f"cis490-receiver: {exc.message}", err=True)
+            sys.exit(EXIT_USAGE)
+
+
+def load_command(name: str) -> click.Command:
+    """Import the command `name`."""
+    command = importlib.import_module(MODULES[name]).command
+    assert isinstance(command, click.Command)
+    return command
+
+
+@click.group(cls=CommandGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="cis490-receiver", message="%(prog)s %(version)s")
+def main() -> None:
+    """The intake for the lab hosts' episodes.
+
+    Reads the file that CIS490_CONFIG names and CIS490_* from the environment; `config` shows the result.
+    Exit status: 0 fine, 1 something is wrong, 2 wrong usage or configuration.
+    """
+
+
+def register(app: Flask) -> None:
+    """Make the same commands available as `flask --app cis490_receiver COMMAND`."""
+    for name in MODULES:
+        app.cli.add_command(load_command(name), name)

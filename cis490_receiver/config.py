@@ -1,0 +1,274 @@
+"""The configuration: a TOML file, overridden by the environment, checked once, frozen.
+
+`CIS490_CONFIG` names the file; every key in it can be overridden by ``CIS490_<KEY>``. Each failure is one
+sentence that names the key, where its value came from, and what to do.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import ipaddress
+import os
+import re
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from cis490_receiver import protocol
+from cis490_receiver.errors import ConfigError
+
+ENV_PREFIX: Final = "CIS490_"
+ENV_CONFIG: Final = "CIS490_CONFIG"
+#: Variables under our prefix that belong to the lab host's programs, which may share a machine with us.
+ENV_CLIENT_PREFIX: Final = "CIS490_LAB_"
+
+_UNITS: Final = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+_SIZE: Final = re.compile(r"([0-9]{1,18})\s*([KMGT]?)(?:i?B)?", re.IGNORECASE)
+_TRUE: Final = frozenset({"1", "true", "yes", "on"})
+_FALSE: Final = frozenset({"0", "false", "no", "off"})
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError("must be a text that is not empty")
+    return value.strip()
+
+
+def _path(value: object) -> Path:
+    return Path(_text(value)).expanduser().absolute()
+
+
+def _folder_or_nothing(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError('must be a folder, or "" for none')
+    return value.strip()
+
+
+def _boolean(value: object) -> bool:
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str) and value.strip().lower() in _TRUE | _FALSE:
+        return value.strip().lower() in _TRUE
+    raise ValueError("must be true or false")
+
+
+def _integer(minimum: int, maximum: int) -> Callable[[object], int]:
+    def parse(value: object) -> int:
+        if isinstance(value, str) and re.fullmatch(r"\s*[0-9]{1,18}\s*", value):
+            value = int(value)
+        if isinstance(value, bool) or not isinstance(value, int) or not minimum <= value <= maximum:
+            raise ValueError(f"must be a whole number from {minimum} to {maximum}")
+        return value
+
+    return parse
+
+
+def _size(minimum: int) -> Callable[[object], int]:
+    def parse(value: object) -> int:
+        if isinstance(value, str) and (match := _SIZE.fullmatch(value.strip())):
+            value = int(match[1]) * _UNITS[match[2].upper()]
+        if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
+            raise ValueError(f'must be a number of bytes, at least {minimum}, such as 1073741824 or "1GiB"')
+        return value
+
+    return parse
+
+
+def _choice(*allowed: str) -> Callable[[object], str]:
+    def parse(value: object) -> str:
+        if not isinstance(value, str) or value.strip().lower() not in allowed:
+            raise ValueError("must be one of " + ", ".join(allowed))
+        return value.strip().lower()
+
+    return parse
+
+
+def _token(value: object) -> str:
+    text = _text(value)
+    if not re.fullmatch(r"[\x21-\x7e]{1,4096}", text):
+        raise ValueError("must be visible ASCII without spaces; `openssl rand -hex 32` makes one")
+    return text
+
+
+def _commits(value: object) -> tuple[str, ...]:
+    words = value.replace(",", " ").split() if isinstance(value, str) else value
+    if not isinstance(words, list) or not all(
+        isinstance(word, str) and protocol.is_commit(word.lower()) for word in words
+    ):
+        raise ValueError("must be a list of full commit ids, 40 hex digits each")
+    return tuple(word.lower() for word in words)
+
+
+def _key(default: Any, parse: Callable[[object], Any], doc: str, *, secret: bool = False) -> Any:
+    metadata = {"parse": parse, "doc": doc, "secret": secret}
+    return field(default=default, metadata=metadata, repr=not secret)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The effective configuration. One field a key; units are in the names."""
+
+    data_dir: Path = _key(Path("data"), _path, "folder that holds everything the receiver stores")
+    health_dir: str = _key(
+        "host-health",
+        _folder_or_nothing,
+        'folder of the doctor reports, relative to data_dir; "" turns reports off',
+    )
+    bind: str = _key("127.0.0.1:8490", _text, "address: HOST:PORT, [IPV6]:PORT or unix:/path")
+    bearer_token: str | None = _key(
+        None, _token, "token that clients present; without one, only loopback", secret=True
+    )
+    bearer_token_file: Path | None = _key(None, _path, "file that holds the token, instead of it")
+    allow_unauthenticated: bool = _key(
+        False, _boolean, "serve without a token on an address that others can reach"
+    )
+    metrics_public: bool = _key(False, _boolean, "answer /metrics without a token")
+    max_episode_bytes: int = _key(16 << 30, _size(1), "largest episode taken")
+    disk_reserve_bytes: int = _key(1 << 30, _size(0), "free space that no upload may touch")
+    gate_enabled: bool = _key(False, _boolean, "take only episodes recorded by a commit in gate.json")
+    gate_repo: Path | None = _key(None, _path, "git clone that gate-refresh reads")
+    gate_ref: str = _key("origin/main", _text, "branch or ref whose last commits are accepted")
+    gate_window: int = _key(50, _integer(1, 100_000), "how many of its last commits are accepted")
+    gate_extra_commits: tuple[str, ...] = _key(
+        (), _commits, "further commits that are accepted, such as a release's"
+    )
+    gate_max_age_hours: int = _key(24, _integer(1, 24 * 365), "age of gate.json that is reported")
+    silent_after_minutes: int = _key(
+        30, _integer(1, 60 * 24 * 7), "a host that shipped and then did not for so long is silent"
+    )
+    lookback_hours: int = _key(24, _integer(1, 24 * 90), "how far back the fleet monitor looks")
+    head_seconds: int = _key(20, _integer(1, 3600), "time for the head of a request to arrive")
+    body_idle_seconds: int = _key(60, _integer(1, 3600), "longest pause within a body")
+    body_min_bytes_per_second: int = _key(
+        1024, _integer(0, 1 << 30), "slowest mean rate of a body, after its first 30 s; 0 is any"
+    )
+    body_max_seconds: int = _key(6 * 3600, _integer(1, 7 * 86400), "time for a whole body to arrive")
+    workers: int = _key(2, _integer(1, 64), "worker processes")
+    threads: int = _key(16, _integer(1, 512), "threads a worker: how many requests it serves at once")
+    graceful_seconds: int = _key(
+        600, _integer(1, 86400), "how long a stop waits for uploads under way to finish"
+    )
+    log_level: str = _key(
+        "info", _choice("debug", "info", "warning", "error"), "least severe lines that are logged"
+    )
+
+    def __post_init__(self) -> None:
+        # A relative folder means the same after a change of the working directory.
+        object.__setattr__(self, "data_dir", self.data_dir.absolute())
+
+    @property
+    def reports_folder(self) -> Path | None:
+        """Where the doctor reports are; None when reports are off."""
+        return self.data_dir / self.health_dir if self.health_dir else None
+
+
+FIELDS: Final = {item.name: item for item in dataclasses.fields(Settings)}
+
+
+def load(environ: Mapping[str, str] = os.environ) -> Settings:
+    """Read the configuration that `environ` and the file it names describe.
+
+    Raises:
+        ConfigError: something in it cannot be used.
+    """
+    values: dict[str, Any] = {}
+    sources: dict[str, str] = {}
+    for given in (_from_file(environ), _from_environment(environ)):
+        for key, (raw, where) in given.items():
+            values[key] = _parse(key, raw, where)
+            sources[key] = where
+    settings = Settings(**values)
+    return _checked(settings, sources)
+
+
+_Given = dict[str, tuple[object, str]]
+
+
+def _from_file(environ: Mapping[str, str]) -> _Given:
+    name = environ.get(ENV_CONFIG)
+    if name is None:
+        return {}
+    try:
+        with open(name, "rb") as stream:
+            table = tomllib.load(stream)
+    except OSError as exc:
+        raise ConfigError(
+            f"{ENV_CONFIG}: cannot read {name}: {exc.strerror}; name a file that exists and can be read"
+        ) from exc
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
+        raise ConfigError(f"{name} is not valid TOML: {exc}") from exc
+    return {key: (value, name) for key, value in table.items()}
+
+
+def _from_environment(environ: Mapping[str, str]) -> _Given:
+    given: _Given = {}
+    for name, value in environ.items():
+        ours = name.startswith(ENV_PREFIX) and not name.startswith(ENV_CLIENT_PREFIX)
+        if ours and name != ENV_CONFIG:
+            given[name.removeprefix(ENV_PREFIX).lower()] = (value, f"the environment ({name})")
+    return given
+
+
+def _parse(key: str, raw: object, where: str) -> Any:
+    if key not in FIELDS:
+        hint = _nearest(key)
+        raise ConfigError(f"unknown key {key} in {where}{hint}; `cis490-receiver config` lists the keys")
+    try:
+        return FIELDS[key].metadata["parse"](raw)
+    except ValueError as exc:
+        shown = "" if FIELDS[key].metadata["secret"] else f" (it is {raw!r})"
+        raise ConfigError(f"{key} in {where} {exc}{shown}") from None
+
+
+def _nearest(key: str) -> str:
+    import difflib
+
+    close = difflib.get_close_matches(key, FIELDS, n=1)
+    return f" (did you mean {close[0]}?)" if close else ""
+
+
+def _checked(settings: Settings, sources: Mapping[str, str]) -> Settings:
+    if settings.bearer_token and settings.bearer_token_file:
+        raise ConfigError("bearer_token and bearer_token_file are both set; keep one of them")
+    if settings.bearer_token_file:
+        settings = dataclasses.replace(settings, bearer_token=_read_token(settings.bearer_token_file))
+    reachable = not is_local(settings.bind)
+    if reachable and settings.bearer_token is None and not settings.allow_unauthenticated:
+        where = sources.get("bind", "the defaults")
+        raise ConfigError(
+            f"bind in {where} is {settings.bind}, which others can reach, and no token is set; set "
+            "bearer_token_file (or bearer_token), bind to 127.0.0.1 or a unix socket, or say "
+            "allow_unauthenticated = true"
+        )
+    return settings
+
+
+def _read_token(path: Path) -> str:
+    try:
+        return _token(path.read_text(encoding="utf-8"))
+    except OSError as exc:
+        raise ConfigError(
+            f"bearer_token_file: cannot read {path}: {exc.strerror}; create it, readable by the receiver"
+        ) from exc
+    except ValueError as exc:
+        raise ConfigError(f"bearer_token_file: the content of {path} {exc}") from None
+
+
+def is_local(bind: str) -> bool:
+    """Whether only this machine can reach `bind`.
+
+    Raises:
+        ConfigError: it is not an address.
+    """
+    if bind.startswith("unix:"):
+        return True
+    host, separator, port = bind.rpartition(":")
+    if not separator or not re.fullmatch(r"[0-9]{1,5}", port) or int(port) > 65535:
+        raise ConfigError(f"bind is {bind!r}; give HOST:PORT, [IPV6]:PORT or unix:/path")
+    host = host.strip("[]")
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

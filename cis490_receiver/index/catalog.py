@@ -1,0 +1,243 @@
+"""A SQLite read model of index.jsonl, for everything that would otherwise read the whole journal.
+
+The journal is the truth. The catalog remembers how far it has read (the journal's inode, the offset, and
+a digest of the bytes before it) in the same transaction as the rows, so it can neither miss nor repeat
+a line, and starts over when the journal was swapped, cut or edited. It may be deleted at any time while the
+receiver is stopped; a damaged one is thrown away and made anew.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import logging
+import os
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import astuple
+from pathlib import Path
+from typing import BinaryIO, Final, TypeVar
+
+from cis490_receiver.errors import StorageFailed
+from cis490_receiver.index.journal import Journal
+from cis490_receiver.logfmt import event
+from cis490_receiver.models import Episode
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+#: Stands in the file; another number there means another layout, and a rebuild.
+LAYOUT: Final = 1
+_READ_STEP: Final = 4 << 20
+#: How many bytes before the offset vouch for the journal being the same file, unedited at its end.
+_FINGERPRINT_BYTES: Final = 4096
+_BUSY_SECONDS: Final = 30
+
+_SCHEMA: Final = """
+CREATE TABLE episodes (
+    host_id TEXT NOT NULL, episode_id TEXT NOT NULL, sha256 TEXT NOT NULL, size_bytes INTEGER NOT NULL,
+    schema_version INTEGER NOT NULL, code_commit TEXT, episode_type TEXT, benign_profile TEXT,
+    received_at_wall TEXT NOT NULL, received_at_ns INTEGER NOT NULL,
+    PRIMARY KEY (host_id, episode_id)
+) WITHOUT ROWID;
+CREATE INDEX by_time ON episodes (received_at_ns, host_id, episode_id);
+CREATE INDEX by_host ON episodes (host_id, received_at_ns, episode_id);
+CREATE INDEX by_commit ON episodes (code_commit, received_at_ns, host_id, episode_id);
+CREATE INDEX by_profile ON episodes (benign_profile, received_at_ns, host_id, episode_id);
+CREATE INDEX by_type ON episodes (episode_type, received_at_ns, host_id, episode_id);
+CREATE TABLE hosts (
+    host_id TEXT PRIMARY KEY, first_received_at_ns INTEGER NOT NULL, last_received_at_ns INTEGER NOT NULL,
+    episodes INTEGER NOT NULL, size_bytes INTEGER NOT NULL, last_episode_id TEXT NOT NULL,
+    last_code_commit TEXT
+) WITHOUT ROWID;
+CREATE TABLE position (
+    inode INTEGER NOT NULL, offset INTEGER NOT NULL, fingerprint TEXT NOT NULL, bad_lines INTEGER NOT NULL
+);
+INSERT INTO position VALUES (0, 0, '', 0);
+"""
+
+_INSERT: Final = "INSERT OR REPLACE INTO episodes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_SIZE_OF: Final = "SELECT size_bytes FROM episodes WHERE host_id = ? AND episode_id = ?"
+_COUNT_HOST: Final = """
+INSERT INTO hosts VALUES (:host, :ns, :ns, 1, :size, :episode, :commit)
+ON CONFLICT (host_id) DO UPDATE SET
+    first_received_at_ns = min(first_received_at_ns, :ns),
+    episodes = episodes + :new, size_bytes = size_bytes + :size - :old_size,
+    last_episode_id = CASE WHEN :ns >= last_received_at_ns THEN :episode ELSE last_episode_id END,
+    last_code_commit = CASE WHEN :ns >= last_received_at_ns THEN :commit ELSE last_code_commit END,
+    last_received_at_ns = max(last_received_at_ns, :ns)
+"""
+
+
+class Catalog:
+    """See the module. Each thread of each process has its own connection."""
+
+    def __init__(self, path: Path, journal: Journal) -> None:
+        self._path = path
+        self._journal = journal
+        self._local = threading.local()
+
+    def read(self, query: Callable[[sqlite3.Connection], T]) -> T:
+        """Catch up with the journal, then run `query` on what is there.
+
+        A catalog that SQLite finds damaged is made anew, once.
+
+        Raises:
+            StorageFailed: the disk or a lock stands in the way.
+        """
+        try:
+            return self._read(query)
+        except (sqlite3.OperationalError, OSError) as exc:
+            log.error(event("storage-failed", doing="catalog", reason=exc))
+            raise StorageFailed from exc
+        except sqlite3.DatabaseError as exc:
+            log.warning(event("catalog-damaged", reason=exc, remedy="made anew from the journal"))
+            self._throw_away()
+            return self._read(query)
+
+    def _read(self, query: Callable[[sqlite3.Connection], T]) -> T:
+        connection = self._connection()
+        self._catch_up(connection)
+        return query(connection)
+
+    def _connection(self) -> sqlite3.Connection:
+        # A connection must not be used across a fork, nor after its file was replaced.
+        identity = (os.getpid(), _inode(self._path))
+        held: tuple[tuple[int, int], sqlite3.Connection] | None = getattr(self._local, "held", None)
+        if held is not None and held[0] == identity:
+            return held[1]
+        connection = self._open()
+        self._local.held = ((os.getpid(), _inode(self._path)), connection)
+        return connection
+
+    def _open(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(self._path, timeout=_BUSY_SECONDS, isolation_level=None)
+        # Derived data: a crash may cost the newest rows, which the journal still has, but not consistency.
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = NORMAL")
+        if connection.execute("PRAGMA user_version").fetchone()[0] != LAYOUT:
+            _make_schema(connection)
+        return connection
+
+    def close(self) -> None:
+        """Close this thread's connection, as must be done before a fork."""
+        held = getattr(self._local, "held", None)
+        if held is not None:
+            held[1].close()
+            self._local.held = None
+
+    def _throw_away(self) -> None:
+        self.close()
+        for suffix in ("", "-wal", "-shm"):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(f"{self._path}{suffix}")
+
+    def _catch_up(self, connection: sqlite3.Connection) -> None:
+        stream, end = self._journal.open()
+        with stream:
+            inode = os.fstat(stream.fileno()).st_ino
+            if self._position(connection)[:2] == (inode, end):
+                return
+            with _transaction(connection):
+                offset = self._resume_offset(connection, stream, inode, end)
+                bad = _load(connection, stream, offset, end)
+                connection.execute(
+                    "UPDATE position SET inode = ?, offset = ?, fingerprint = ?, bad_lines = bad_lines + ?",
+                    (inode, end, _fingerprint(stream, end), bad),
+                )
+
+    @staticmethod
+    def _position(connection: sqlite3.Connection) -> tuple[int, int, str]:
+        row = connection.execute("SELECT inode, offset, fingerprint FROM position").fetchone()
+        return int(row[0]), int(row[1]), str(row[2])
+
+    def _resume_offset(self, connection: sqlite3.Connection, stream: BinaryIO, inode: int, end: int) -> int:
+        """Where to go on reading; 0, with every row gone, when what was read is not there any more."""
+        old_inode, offset, fingerprint = self._position(connection)
+        if old_inode == inode and offset <= end and _fingerprint(stream, offset) == fingerprint:
+            return offset
+        if offset:
+            log.warning(event("catalog-rebuild", reason="the journal was swapped, cut or edited"))
+        connection.execute("DELETE FROM episodes")
+        connection.execute("DELETE FROM hosts")
+        connection.execute("UPDATE position SET bad_lines = 0")
+        return 0
+
+
+def _make_schema(connection: sqlite3.Connection) -> None:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        # Another process may have been faster.
+        if connection.execute("PRAGMA user_version").fetchone()[0] != LAYOUT:
+            for kind, name in connection.execute("SELECT type, name FROM sqlite_master").fetchall():
+                if kind == "table":
+                    connection.execute(f'DROP TABLE "{name}"')
+            for statement in _SCHEMA.split(";"):
+                connection.execute(statement)
+            connection.execute(f"PRAGMA user_version = {LAYOUT}")
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+
+
+@contextlib.contextmanager
+def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+    connection.execute("COMMIT")
+
+
+def _load(connection: sqlite3.Connection, stream: BinaryIO, offset: int, end: int) -> int:
+    """Take up the lines from `offset` to `end`; gives the number of those that are no records."""
+    bad = 0
+    stream.seek(offset)
+    rest = b""
+    while offset < end:
+        piece = stream.read(min(_READ_STEP, end - offset))
+        if not piece:
+            break
+        offset += len(piece)
+        *lines, rest = (rest + piece).split(b"\n")
+        for line in lines:
+            try:
+                _add(connection, Episode.from_line(line))
+            except (ValueError, OverflowError) as exc:
+                bad += 1
+                log.warning(event("journal-bad-line", reason=exc, line=line[:80]))
+    return bad
+
+
+def _add(connection: sqlite3.Connection, episode: Episode) -> None:
+    known = connection.execute(_SIZE_OF, (episode.host_id, episode.episode_id)).fetchone()
+    connection.execute(_INSERT, astuple(episode))
+    connection.execute(
+        _COUNT_HOST,
+        {
+            "host": episode.host_id,
+            "ns": episode.received_at_ns,
+            "size": episode.size_bytes,
+            "episode": episode.episode_id,
+            "commit": episode.code_commit,
+            "new": 0 if known else 1,
+            "old_size": known[0] if known else 0,
+        },
+    )
+
+
+def _fingerprint(stream: BinaryIO, offset: int) -> str:
+    start = max(0, offset - _FINGERPRINT_BYTES)
+    return hashlib.sha256(os.pread(stream.fileno(), offset - start, start)).hexdigest()
+
+
+def _inode(path: Path) -> int:
+    try:
+        return path.stat().st_ino
+    except FileNotFoundError:
+        return 0

@@ -1,0 +1,127 @@
+"""The index of one machine: records go to the journal, questions to the catalog."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import sqlite3
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, BinaryIO, Final
+
+from cis490_receiver.errors import BadRequest
+from cis490_receiver.index.base import Filters, HostSummary, Page
+from cis490_receiver.index.catalog import Catalog
+from cis490_receiver.index.journal import Journal
+from cis490_receiver.models import Episode, EpisodeKey
+
+JOURNAL_NAME: Final = "index.jsonl"
+CATALOG_NAME: Final = "catalog.sqlite3"
+
+_COLUMNS: Final = (
+    "host_id, episode_id, sha256, size_bytes, schema_version, code_commit, episode_type, benign_profile, "
+    "received_at_wall, received_at_ns"
+)
+
+
+class LocalIndex:
+    """See `index.base.EpisodeIndex`. The catalog is never on the way of an append."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self.journal = Journal(data_dir / JOURNAL_NAME)
+        self._catalog = Catalog(data_dir / CATALOG_NAME, self.journal)
+
+    def prepare(self) -> None:
+        """Make the journal when it is absent, durably."""
+        self.journal.prepare()
+
+    def close(self) -> None:
+        """Close what this thread holds open, as must be done before a fork."""
+        self._catalog.close()
+
+    def append(self, episode: Episode) -> None:
+        """See `EpisodeIndex.append`."""
+        self.journal.append(episode)
+
+    def make_durable(self) -> None:
+        """See `EpisodeIndex.make_durable`."""
+        self.journal.make_durable()
+
+    def open_journal(self) -> tuple[BinaryIO, int]:
+        """See `EpisodeIndex.open_journal`."""
+        return self.journal.open()
+
+    def find(self, key: EpisodeKey) -> Episode | None:
+        """See `EpisodeIndex.find`."""
+
+        def query(connection: sqlite3.Connection) -> Episode | None:
+            row = connection.execute(
+                f"SELECT {_COLUMNS} FROM episodes WHERE host_id = ? AND episode_id = ?",
+                (key.host_id, key.episode_id),
+            ).fetchone()
+            return Episode(*row) if row else None
+
+        return self._catalog.read(query)
+
+    def page(self, filters: Filters, *, limit: int, cursor: str | None) -> Page:
+        """See `EpisodeIndex.page`. Pages follow the time of arrival, then the name, so that a cursor
+        stays good while episodes arrive and after the catalog or the journal was made anew."""
+        where, values = _conditions(filters)
+        if cursor is not None:
+            where.append("(received_at_ns, host_id, episode_id) < (?, ?, ?)")
+            values += _decode_cursor(cursor)
+        condition = f"WHERE {' AND '.join(where)}" if where else ""
+        sql = (
+            f"SELECT {_COLUMNS} FROM episodes {condition} "
+            "ORDER BY received_at_ns DESC, host_id DESC, episode_id DESC LIMIT ?"
+        )
+
+        def query(connection: sqlite3.Connection) -> Page:
+            rows = [Episode(*row) for row in connection.execute(sql, (*values, limit + 1))]
+            more = len(rows) > limit
+            return Page(rows[:limit], _encode_cursor(rows[limit - 1]) if more else None)
+
+        return self._catalog.read(query)
+
+    def hosts(self) -> Sequence[HostSummary]:
+        """See `EpisodeIndex.hosts`."""
+        sql = (
+            "SELECT host_id, first_received_at_ns, last_received_at_ns, episodes, size_bytes, "
+            "last_episode_id, last_code_commit FROM hosts ORDER BY host_id"
+        )
+        return self._catalog.read(lambda connection: [HostSummary(*row) for row in connection.execute(sql)])
+
+
+def _conditions(filters: Filters) -> tuple[list[str], list[Any]]:
+    given = {
+        "host_id = ?": filters.host,
+        "received_at_ns >= ?": _ns(filters.since),
+        "received_at_ns < ?": _ns(filters.until),
+        "episode_type = ?": filters.episode_type,
+        "benign_profile = ?": filters.benign_profile,
+        "code_commit = ?": filters.commit,
+    }
+    chosen = {condition: value for condition, value in given.items() if value is not None}
+    return list(chosen), list(chosen.values())
+
+
+def _ns(moment: Any) -> int | None:
+    return None if moment is None else int(moment.timestamp()) * 1_000_000_000 + moment.microsecond * 1000
+
+
+def _encode_cursor(last: Episode) -> str:
+    text = json.dumps([last.received_at_ns, last.host_id, last.episode_id], separators=(",", ":"))
+    return base64.urlsafe_b64encode(text.encode("ascii")).decode("ascii").rstrip("=")
+
+
+def _decode_cursor(cursor: str) -> list[Any]:
+    try:
+        padded = cursor.encode("ascii") + b"=" * (-len(cursor) % 4)
+        ns, host_id, episode_id = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
+        if type(ns) is int and -(2**63) <= ns < 2**63:
+            EpisodeKey(host_id, episode_id)
+            return [ns, host_id, episode_id]
+    except (ValueError, TypeError, binascii.Error, RecursionError):
+        pass
+    raise BadRequest("bad cursor; take it from the `next` of the page before")

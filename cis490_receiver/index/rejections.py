@@ -1,0 +1,87 @@
+"""rejections.jsonl: the refused PUTs, for the fleet monitor.
+
+Facts worth having, not worth waiting for: they are written without a sync, bounded in bytes by two
+generations, and lost rather than allowed to fail or slow an answer. What came without a good token has a
+file of its own and a rate of its own, so that a flood of it can neither evict the facts of
+authenticated hosts nor fill the disk.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from cis490_receiver import atomic
+from cis490_receiver.logfmt import event
+from cis490_receiver.models import Rejection
+
+log = logging.getLogger(__name__)
+
+FILE_NAME: Final = "rejections.jsonl"
+UNAUTHENTICATED_NAME: Final = "rejections-unauthenticated.jsonl"
+#: A generation is put aside when it has grown past this.
+GENERATION_BYTES: Final = 8 << 20
+#: How many facts without a token one process writes a second, and how many at once.
+UNAUTHENTICATED_RATE: Final = 5.0
+UNAUTHENTICATED_BURST: Final = 50.0
+
+
+class RejectionFile:
+    """See `index.base.RejectionLog`. Processes and threads may share the files."""
+
+    def __init__(
+        self,
+        data_dir: Path,
+        *,
+        generation_bytes: int = GENERATION_BYTES,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._authenticated = data_dir / FILE_NAME
+        self._unauthenticated = data_dir / UNAUTHENTICATED_NAME
+        self._generation_bytes = generation_bytes
+        self._bucket = _TokenBucket(UNAUTHENTICATED_RATE, UNAUTHENTICATED_BURST, monotonic)
+
+    def record(self, rejection: Rejection) -> None:
+        """See `RejectionLog.record`."""
+        if not rejection.authenticated and not self._bucket.take():
+            return
+        path = self._authenticated if rejection.authenticated else self._unauthenticated
+        try:
+            with atomic.locked_file(path) as fd:
+                if os.fstat(fd).st_size > self._generation_bytes:
+                    os.rename(path, previous_generation(path))
+            with atomic.locked_file(path) as fd:
+                atomic.write_all(fd, rejection.to_line())
+        except OSError as exc:
+            log.error(event("rejection-lost", file=path.name, reason=exc.strerror))
+
+
+def previous_generation(path: Path) -> Path:
+    """Where the lines before the current file's first one are."""
+    return path.with_name(f"{path.stem}.1{path.suffix}")
+
+
+class _TokenBucket:
+    def __init__(self, rate: float, burst: float, monotonic: Callable[[], float]) -> None:
+        self._rate = rate
+        self._burst = burst
+        self._monotonic = monotonic
+        self._tokens = burst
+        self._at = monotonic()
+        self._lock = threading.Lock()
+
+    def take(self) -> bool:
+        """Whether one more may pass now."""
+        with self._lock:
+            now = self._monotonic()
+            self._tokens = min(self._burst, self._tokens + (now - self._at) * self._rate)
+            self._at = now
+            if self._tokens < 1:
+                return False
+            self._tokens -= 1
+            return True

@@ -1,0 +1,170 @@
+"""One episode's way in. The order of the steps is the promise: look for every sync here.
+
+A 201 or 200 means that the bytes, their name and their index line are on stable storage. The steps are::
+
+    incoming file  →  write, hash  →  sync the bytes  →  publish: name, sync the folder
+                   →  append the index line, synced  →  drop the incoming name
+
+A writer holds its upload from the first step to the last, and whoever finds a name taken waits until its
+holder is done or dead. So there is one publisher a name, and what is found published without an index line
+belongs to a writer that died or failed: the finder completes it.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from cis490_receiver.clock import Clock
+from cis490_receiver.errors import Conflict, EpisodeBusy, ShaMismatch
+from cis490_receiver.index.base import EpisodeIndex
+from cis490_receiver.logfmt import event
+from cis490_receiver.models import Episode, EpisodeKey, Upload
+from cis490_receiver.storage.base import EpisodeStore, Held, Incoming
+
+log = logging.getLogger(__name__)
+
+#: How long a finder waits for the writer that is publishing the same name.
+HOLD_SECONDS: Final = 30.0
+
+
+class Body(Protocol):
+    """The bytes of one upload."""
+
+    def readinto(self, buffer: memoryview) -> int:
+        """Fill `buffer` from its start, as far as bytes are at hand; 0 at the body's end, which is its
+        announced end and nothing else.
+
+        Raises:
+            ReceiverError: the body is cut short, malformed, too slow or too large.
+        """
+        ...
+
+
+#: Makes the index line of an episode whose line was lost, from its key, digest and held bytes.
+Rebuild = Callable[[EpisodeKey, str, Held], Episode]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of an upload: stored now, or there already with the same bytes."""
+
+    new: bool
+    episode: Episode
+
+
+def receive_episode(
+    upload: Upload,
+    body: Body,
+    *,
+    store: EpisodeStore,
+    index: EpisodeIndex,
+    clock: Clock,
+    buffer: memoryview,
+) -> Outcome:
+    """Store the episode that `upload` announces and `body` brings.
+
+    Returns:
+        The outcome, durable.
+
+    Raises:
+        Conflict: other bytes are stored under this name, and stay.
+        ShaMismatch: the body is not what was announced; nothing stays.
+        ReceiverError: whatever `body`, `store` and `index` raise; nothing was promised.
+    """
+    started = time.monotonic()
+    # A name that is taken is answered without taking the bytes again.
+    if (known := _already_there(upload, store, index, clock)) is not None:
+        return known
+    with store.receive(upload.key) as incoming:
+        _copy(body, incoming, buffer)
+        actual = incoming.hexdigest()
+        if actual != upload.sha256:
+            raise ShaMismatch(actual)
+        incoming.sync()
+        episode = Episode.from_upload(upload, size_bytes=incoming.size_bytes, received_at_ns=clock.now_ns())
+        if incoming.publish():
+            index.append(episode)
+            incoming.settle()
+            log.info(_stored_line(episode, time.monotonic() - started))
+            return Outcome(True, episode)
+    # Another writer of this name was faster.
+    if (known := _already_there(upload, store, index, clock)) is None:
+        # Taken a moment ago and free now: a writer that failed has given it up.
+        raise EpisodeBusy
+    return known
+
+
+def recover(store: EpisodeStore, index: EpisodeIndex, rebuild: Rebuild) -> int:
+    """Tidy up after writers that died: complete what they published, discard the rest. Safe beside live
+    writers, and as often as you like.
+
+    Returns:
+        How many episodes were completed.
+    """
+    completed = 0
+    for key in store.unsettled():
+        with store.hold(key, wait_seconds=HOLD_SECONDS) as held:
+            if held is None:
+                continue
+            if index.find(key) is None:
+                digest = held.hexdigest()
+                _complete(rebuild(key, digest, held), held, index)
+                log.info(event("recovered", host=key.host_id, id=key.episode_id, sha=digest))
+                completed += 1
+            held.settle()
+    return completed
+
+
+def _copy(body: Body, incoming: Incoming, buffer: memoryview) -> None:
+    while (count := body.readinto(buffer)) > 0:
+        incoming.write(buffer[:count])
+
+
+def _already_there(upload: Upload, store: EpisodeStore, index: EpisodeIndex, clock: Clock) -> Outcome | None:
+    """The outcome for a name that is taken, made durable; None when it is free."""
+    if not store.exists(upload.key):
+        return None
+    with store.hold(upload.key, wait_seconds=HOLD_SECONDS) as held:
+        if held is None:
+            return None
+        episode = index.find(upload.key)
+        if episode is None:
+            episode = _adopt(upload, held, index, clock)
+        else:
+            held.make_durable()
+            index.make_durable()
+        held.settle()
+    if episode.sha256 != upload.sha256:
+        raise Conflict(episode.sha256)
+    log.info(event("already-present", host=episode.host_id, id=episode.episode_id, sha=episode.sha256))
+    return Outcome(False, episode)
+
+
+def _adopt(upload: Upload, held: Held, index: EpisodeIndex, clock: Clock) -> Episode:
+    """Complete a published episode that is in no index: its writer died or failed before its answer."""
+    digest = held.hexdigest()
+    if digest != upload.sha256:
+        raise Conflict(digest)
+    episode = Episode.from_upload(upload, size_bytes=held.size_bytes, received_at_ns=clock.now_ns())
+    _complete(episode, held, index)
+    return episode
+
+
+def _complete(episode: Episode, held: Held, index: EpisodeIndex) -> None:
+    held.republish()
+    index.append(episode)
+
+
+def _stored_line(episode: Episode, seconds: float) -> str:
+    return event(
+        "stored",
+        host=episode.host_id,
+        id=episode.episode_id,
+        sha=episode.sha256,
+        size=episode.size_bytes,
+        seconds=f"{seconds:.3f}",
+    )

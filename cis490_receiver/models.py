@@ -1,0 +1,167 @@
+"""The values that pass between the layers. Frozen, and free of behaviour that needs a file or a socket."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from dataclasses import asdict, dataclass
+from typing import Any, TypeVar
+
+from cis490_receiver import protocol
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class EpisodeKey:
+    """The name of an episode; both parts obey the id rule (`protocol.is_valid_id`)."""
+
+    host_id: str
+    episode_id: str
+
+    def __post_init__(self) -> None:
+        if not (protocol.is_valid_id(self.host_id) and protocol.is_valid_id(self.episode_id)):
+            raise ValueError(f"not an episode's name: {self.host_id!r}, {self.episode_id!r}")
+
+    @property
+    def file_name(self) -> str:
+        """The last component of the episode's URL and of its path on disk."""
+        return self.episode_id + protocol.EPISODE_SUFFIX
+
+    def __str__(self) -> str:
+        return f"{self.host_id}/{self.episode_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """What the head of an accepted PUT says of the body that follows."""
+
+    key: EpisodeKey
+    sha256: str
+    schema_version: int = protocol.SCHEMA_VERSION
+    code_commit: str | None = None
+    episode_type: str | None = None
+    benign_profile: str | None = None
+    #: Content-Length in bytes; None for a chunked body.
+    size_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Episode:
+    """One line of index.jsonl: a stored episode. Field names and order are the contract's."""
+
+    host_id: str
+    episode_id: str
+    sha256: str
+    size_bytes: int
+    schema_version: int
+    code_commit: str | None
+    episode_type: str | None
+    benign_profile: str | None
+    received_at_wall: str
+    received_at_ns: int
+
+    @classmethod
+    def from_upload(cls, upload: Upload, *, size_bytes: int, received_at_ns: int) -> Episode:
+        """The line for `upload`, whose body was `size_bytes` long and was whole at `received_at_ns`."""
+        return cls(
+            host_id=upload.key.host_id,
+            episode_id=upload.key.episode_id,
+            sha256=upload.sha256,
+            size_bytes=size_bytes,
+            schema_version=upload.schema_version,
+            code_commit=upload.code_commit,
+            episode_type=upload.episode_type,
+            benign_profile=upload.benign_profile,
+            received_at_wall=wall_time(received_at_ns),
+            received_at_ns=received_at_ns,
+        )
+
+    @property
+    def key(self) -> EpisodeKey:
+        """The episode's name."""
+        return EpisodeKey(self.host_id, self.episode_id)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The record as it stands in JSON."""
+        return asdict(self)
+
+    def to_line(self) -> bytes:
+        """The record as one line of index.jsonl, newline included."""
+        return json.dumps(self.as_dict(), separators=(",", ":")).encode("ascii") + b"\n"
+
+    @classmethod
+    def from_line(cls, line: bytes) -> Episode:
+        """Read a line of index.jsonl. Unknown keys are ignored, so that a later version may add some.
+
+        Raises:
+            ValueError: the line is not a record.
+        """
+        try:
+            data = json.loads(line)
+        except RecursionError:
+            raise ValueError("not a record: nested too deeply") from None
+        if not isinstance(data, dict):
+            raise ValueError("not a record: not a JSON object")
+        return cls.from_dict(data)
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Episode:
+        """Check `data` and make a record of it.
+
+        Raises:
+            ValueError: a field is missing or of the wrong kind.
+        """
+        record = cls(
+            host_id=_field(data, "host_id", str),
+            episode_id=_field(data, "episode_id", str),
+            sha256=_field(data, "sha256", str),
+            size_bytes=_field(data, "size_bytes", int),
+            schema_version=_field(data, "schema_version", int),
+            code_commit=_optional_text(data, "code_commit"),
+            episode_type=_optional_text(data, "episode_type"),
+            benign_profile=_optional_text(data, "benign_profile"),
+            received_at_wall=_field(data, "received_at_wall", str),
+            received_at_ns=_field(data, "received_at_ns", int),
+        )
+        if not protocol.is_sha256(record.sha256) or record.size_bytes < 0:
+            raise ValueError("not a record: bad sha256 or size_bytes")
+        EpisodeKey(record.host_id, record.episode_id)
+        return record
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """A refused PUT: a fact for the fleet monitor. Ids that break the id rule are None."""
+
+    received_at_wall: str
+    received_at_ns: int
+    host_id: str | None
+    episode_id: str | None
+    status: int
+    code: str
+    code_commit: str | None
+    #: Whether the client had presented a good token.
+    authenticated: bool
+
+    def to_line(self) -> bytes:
+        """The fact as one line of rejections.jsonl, newline included."""
+        return json.dumps(asdict(self), separators=(",", ":")).encode("ascii") + b"\n"
+
+
+def wall_time(ns: int) -> str:
+    """`ns` (nanoseconds since the epoch) as UTC, ``YYYY-MM-DDTHH:MM:SSZ``."""
+    moment = dt.datetime.fromtimestamp(ns // 1_000_000_000, tz=dt.UTC)
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+_T = TypeVar("_T", str, int)
+
+
+def _field(data: dict[str, Any], name: str, kind: type[_T]) -> _T:
+    value = data.get(name)
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise ValueError(f"not a record: bad {name}")
+    return value
+
+
+def _optional_text(data: dict[str, Any], name: str) -> str | None:
+    return None if data.get(name) is None else _field(data, name, str)

@@ -1,0 +1,63 @@
+"""The words that both ends of the wire share: header names, URL shapes, enumerations and the id rule.
+
+Imports nothing of ours, so that a lab host's shipper can use it without the server.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+API_PREFIX: Final = "/v1"
+EPISODE_SUFFIX: Final = ".tar.zst"
+
+HEADER_SHA256: Final = "X-Content-SHA256"
+HEADER_SCHEMA_VERSION: Final = "X-Schema-Version"
+HEADER_CODE_COMMIT: Final = "X-Cis490-Code-Commit"
+HEADER_EPISODE_TYPE: Final = "X-Episode-Type"
+HEADER_BENIGN_PROFILE: Final = "X-Benign-Profile"
+HEADER_LAB_HOST: Final = "X-Lab-Host"
+
+#: The version of an episode's layout that is meant when a client names none.
+SCHEMA_VERSION: Final = 2
+
+EPISODE_TYPES: Final = frozenset({"control", "infected"})
+BENIGN_PROFILES: Final = frozenset(
+    {
+        "idle",
+        "web_visitor",
+        "admin_session",
+        "cron_burst",
+        "file_browse",
+        "db_query",
+        "package_check",
+    }
+)
+
+_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+_SHA256: Final = re.compile(r"[0-9a-f]{64}")
+_COMMIT: Final = re.compile(r"[0-9a-f]{40}")
+
+
+def is_valid_id(text: str) -> bool:
+    """Whether `text` may name a host or an episode.
+
+    1 to 128 characters of ``A-Z a-z 0-9 . _ -``, the first one alphanumeric, no ``..``: what passes is
+    a single, visible path component on every file system.
+    """
+    return _ID.fullmatch(text) is not None and ".." not in text
+
+
+def is_sha256(text: str) -> bool:
+    """Whether `text` is a SHA-256 digest as 64 lower-case hex digits."""
+    return _SHA256.fullmatch(text) is not None
+
+
+def is_commit(text: str) -> bool:
+    """Whether `text` is a git commit id as 40 lower-case hex digits."""
+    return _COMMIT.fullmatch(text) is not None
+
+
+def episode_path(host_id: str, episode_id: str) -> str:
+    """The path of an episode's URL."""
+    return f"{API_PREFIX}/episodes/{host_id}/{episode_id}{EPISODE_SUFFIX}"

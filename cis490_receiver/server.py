@@ -1,0 +1,206 @@
+"""What we ask of gunicorn beyond its gthread worker.
+
+- Patience with an end. gthread has no read timeout, so a client that stalls would hold a thread for ever.
+  Here every read is bounded: the head as a whole, a body by its longest pause, its mean rate and its total
+  time.
+- ``Expect: 100-continue`` for real. gunicorn answers it before the application runs, which invites a
+  body that may be refused; here the interim answer leaves with the first read of the body (RFC 9110
+  §10.1.1).
+- Errors that a client's HTTP library can read: gunicorn's own refusals are HTML, ours are JSON.
+
+The application meets all this as `ClientSocket`, in ``environ["gunicorn.socket"]``; under another server the
+plain path goes without.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import socket
+import time
+from typing import Any, Final
+
+from gunicorn.http import errors as http_errors
+from gunicorn.workers.gthread import _DEFER, DEFAULT_WORKER_DATA_TIMEOUT, TConn, ThreadWorker
+
+from cis490_receiver.config import Settings
+from cis490_receiver.logfmt import event, quoted
+
+log = logging.getLogger(__name__)
+
+_CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+#: A body's mean rate is not judged before this many seconds.
+RATE_GRACE_SECONDS: Final = 30.0
+#: How long a connection that we close waits for the client to close it too.
+LINGER_SECONDS: Final = 2.0
+_LINGER_BYTES: Final = 1 << 20
+_LINGER_STEP: Final = 64 * 1024
+#: How long a client may leave the bytes of an answer unread.
+SEND_SECONDS: Final = 60.0
+
+
+class ClientSocket(socket.socket):
+    """A client's connection that knows how long it may still keep a thread waiting."""
+
+    def __init__(self, accepted: socket.socket, settings: Settings) -> None:
+        super().__init__(accepted.family, accepted.type, accepted.proto, fileno=accepted.detach())
+        self._settings = settings
+        self.start_head()
+
+    def start_head(self) -> None:
+        """From here on the bytes of a request's head are awaited."""
+        self._start("head", self._settings.head_seconds)
+
+    def start_body(self, *, continue_owed: bool) -> None:
+        """From here on the bytes of a body are awaited; with `continue_owed` the client sends none of
+        them before it is told to."""
+        self._start("body", self._settings.body_max_seconds)
+        self.continue_owed = continue_owed
+
+    def start_drain(self, seconds: float) -> None:
+        """From here on bytes are read only to be thrown away, for `seconds` at most."""
+        self._start("drain", seconds)
+
+    def _start(self, phase: str, seconds: float) -> None:
+        self._phase = phase
+        self._started = time.monotonic()
+        self._seconds = seconds
+        self._received = 0
+        #: Whether the client still waits for leave to send its body.
+        self.continue_owed = False
+
+    def recv(self, size: int, flags: int = 0, /) -> bytes:
+        """recv(2), within the time that the client has left. A head that does not come in time is
+        answered here and then looks like the connection's end.
+
+        Raises:
+            TimeoutError: the time ran out.
+        """
+        try:
+            self._prepare()
+            data = super().recv(size, flags)
+        except TimeoutError:
+            if self._phase != "head":
+                raise
+            self._refuse_slow_head()
+            return b""
+        self._received += len(data)
+        return data
+
+    def recv_into(self, buffer: bytearray | memoryview, nbytes: int = 0, flags: int = 0) -> int:  # type: ignore[override]
+        """`recv` into a buffer of the caller's."""
+        self._prepare()
+        count = super().recv_into(buffer, nbytes, flags)
+        self._received += count
+        return count
+
+    def sendall(self, data: bytes, flags: int = 0, /) -> None:  # type: ignore[override]
+        """sendall(2), within the time that a client has to take an answer's bytes."""
+        self.settimeout(SEND_SECONDS)
+        super().sendall(data, flags)
+
+    def sendfile(self, file: Any, offset: int = 0, count: int | None = None) -> int:
+        """sendfile(2); the limit is on each pause, not on the whole file."""
+        self.settimeout(SEND_SECONDS)
+        return super().sendfile(file, offset, count)
+
+    def linger(self) -> None:
+        """Let the client read its answer before the connection closes (RFC 9112 §9.6): end our side, and
+        read what still comes, within limits. Done here, in a thread, because the server's own way of
+        doing it would hold up its main loop; that finds nothing left to wait for."""
+        with contextlib.suppress(OSError):
+            self.shutdown(socket.SHUT_WR)
+            self.start_drain(LINGER_SECONDS)
+            while self._received < _LINGER_BYTES and self.recv(_LINGER_STEP):
+                pass
+        self.start_drain(0)
+
+    def _prepare(self) -> None:
+        if self.continue_owed:
+            self.continue_owed = False
+            self.sendall(_CONTINUE)
+        left = self._patience()
+        if left <= 0:
+            raise TimeoutError("the client is too slow")
+        self.settimeout(left)
+
+    def _patience(self) -> float:
+        """How many seconds the next read may take."""
+        spent = time.monotonic() - self._started
+        if self._phase != "body":
+            return self._seconds - spent
+        slowest = self._settings.body_min_bytes_per_second
+        due = RATE_GRACE_SECONDS + self._received / slowest if slowest else self._seconds
+        return min(self._settings.body_idle_seconds, self._seconds - spent, due - spent)
+
+    def _refuse_slow_head(self) -> None:
+        if self._received:
+            log.warning(event("slow-head", received=self._received))
+            with contextlib.suppress(OSError):
+                self.sendall(
+                    _answer("408 Request Timeout", "head-timeout", "the request's head came too slowly")
+                )
+
+
+class Worker(ThreadWorker):
+    """gunicorn's gthread worker on `ClientSocket` connections."""
+
+    #: Set by etc/gunicorn.conf.py before the workers are forked.
+    settings: Settings
+
+    def handle(self, conn: TConn) -> Any:
+        """Serve one request of a connection; runs in a thread."""
+        if not isinstance(conn.sock, ClientSocket):
+            conn.sock = ClientSocket(conn.sock, self.settings)
+        if not conn.initialized and not conn.wait_for_data(0):
+            # A connection that says nothing yet waits in the poller, not in a thread.
+            return _DEFER
+        conn.sock.start_head()
+        kept = super().handle(conn)
+        if kept is False:
+            conn.sock.linger()
+        return kept
+
+    def handle_request(self, req: Any, conn: TConn) -> Any:
+        """Hand a request whose head was read to the application."""
+        conn.sock.start_body(continue_owed=req._expected_100_continue)
+        req._expected_100_continue = False
+        # For the application: `Connection` is the server's header, so this is how to ask for a close.
+        req.body.force_close = req.force_close
+        try:
+            return super().handle_request(req, conn)
+        finally:
+            conn.sock.start_drain(DEFAULT_WORKER_DATA_TIMEOUT)
+
+    def handle_error(self, req: Any, client: socket.socket, addr: Any, exc: Exception) -> None:
+        """Answer a request that never reached the application, or that the application could not end."""
+        if isinstance(exc, http_errors.ParseException):
+            status, code, message = _describe(exc)
+            log.warning(event("bad-http", status=status, code=code, reason=exc))
+        else:
+            status, code, message = "500 Internal Server Error", "internal-error", "internal error"
+            log.error("internal-error uri=%s", quoted(getattr(req, "uri", None)), exc_info=exc)
+        with contextlib.suppress(OSError):
+            client.sendall(_answer(status, code, message))
+
+
+def _answer(status: str, code: str, message: str) -> bytes:
+    body = json.dumps({"error": message, "code": code}).encode("ascii")
+    head = (
+        f"HTTP/1.1 {status}\r\nConnection: close\r\nContent-Type: application/json\r\n"
+        f"Content-Length: {len(body)}\r\n\r\n"
+    )
+    return head.encode("ascii") + body
+
+
+def _describe(exc: http_errors.ParseException) -> tuple[str, str, str]:
+    if isinstance(exc, http_errors.InvalidHeader) and getattr(exc, "hdr", None) == "CONTENT-LENGTH":
+        return "400 Bad Request", "bad-content-length", "bad Content-Length"
+    if isinstance(exc, http_errors.LimitRequestLine):
+        return "414 URI Too Long", "uri-too-long", "the request line is too long"
+    if isinstance(exc, http_errors.LimitRequestHeaders):
+        return "431 Request Header Fields Too Large", "headers-too-large", "the headers are too large"
+    if isinstance(exc, http_errors.ExpectationFailed):
+        return "417 Expectation Failed", "expectation-failed", "only Expect: 100-continue is understood"
+    return "400 Bad Request", "bad-http", "this is not a request that HTTP/1.1 allows"

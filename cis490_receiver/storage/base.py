@@ -1,0 +1,156 @@
+"""What a place for episodes has to do, whatever it is made of.
+
+Speaks of keys, streams and digests, never of paths. "Publish if absent" is part of the contract: of all
+writers of a name exactly one wins, and nothing that was published is ever replaced.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from typing import BinaryIO, Protocol
+
+from cis490_receiver.models import EpisodeKey
+
+
+class Incoming(Protocol):
+    """An upload under way, private to its writer until it is published.
+
+    Leaving the context discards it unless it was published; once it was published and not settled, the
+    trace that lets `EpisodeStore.unsettled` find it stays.
+    """
+
+    @property
+    def size_bytes(self) -> int:
+        """How many bytes were written."""
+        ...
+
+    def write(self, data: memoryview) -> None:
+        """Append `data`.
+
+        Raises:
+            StorageFull: there is no space.
+            StorageFailed: the write failed.
+        """
+        ...
+
+    def hexdigest(self) -> str:
+        """SHA-256 of what was written so far, as 64 lower-case hex digits."""
+        ...
+
+    def sync(self) -> None:
+        """Put the bytes on stable storage.
+
+        Raises:
+            StorageFull, StorageFailed: it cannot be; the upload is lost and must be discarded.
+        """
+        ...
+
+    def publish(self) -> bool:
+        """Give the synced bytes their final name, durably.
+
+        Returns:
+            False when the name is taken: nothing was changed, and what is there is not ours.
+
+        Raises:
+            StorageFull, StorageFailed: it could not be made durable. The name may or may not be visible
+                and is not promised to anybody.
+        """
+        ...
+
+    def settle(self) -> None:
+        """Say that the published episode is in the index: nothing is left to recover."""
+        ...
+
+
+class Held(Protocol):
+    """A stored episode that no other writer can be at work on while it is held."""
+
+    @property
+    def size_bytes(self) -> int:
+        """The length of the stored bytes."""
+        ...
+
+    def hexdigest(self) -> str:
+        """Read the stored bytes and hash them.
+
+        Raises:
+            StorageFailed: they cannot be read.
+        """
+        ...
+
+    def open(self) -> BinaryIO:
+        """The stored bytes, from the first one on."""
+        ...
+
+    def make_durable(self) -> None:
+        """Put the bytes and their name on stable storage, whoever published them.
+
+        Raises:
+            StorageFailed: it could not be done.
+        """
+        ...
+
+    def republish(self) -> None:
+        """`make_durable` for an episode that is in no index: its writer died or failed, and nobody was told
+        that it is stored. Where a trace of the upload is left, the bytes are named anew, so that a sync
+        of the name that failed once is done over and not merely repeated.
+
+        Raises:
+            StorageFull, StorageFailed: it could not be done.
+            EpisodeBusy: another writer took the name meanwhile.
+        """
+        ...
+
+    def settle(self) -> None:
+        """Say that the episode is in the index: nothing is left to recover."""
+        ...
+
+
+class EpisodeStore(Protocol):
+    """Where episodes are kept. Any number of processes and threads may use one store at once."""
+
+    def free_bytes(self) -> int:
+        """How much more could be stored."""
+        ...
+
+    def check_writable(self) -> None:
+        """Raises:
+        StorageFailed: nothing can be written now.
+        """
+        ...
+
+    def receive(self, key: EpisodeKey) -> AbstractContextManager[Incoming]:
+        """Start an upload of `key`.
+
+        Raises:
+            StorageFull, StorageFailed: not even an empty upload can be made.
+        """
+        ...
+
+    def exists(self, key: EpisodeKey) -> bool:
+        """Whether something is published under `key`; says nothing of its durability."""
+        ...
+
+    def open(self, key: EpisodeKey) -> BinaryIO | None:
+        """The bytes of `key`; None when nothing is published under it."""
+        ...
+
+    def hold(self, key: EpisodeKey, *, wait_seconds: float) -> AbstractContextManager[Held | None]:
+        """Keep every other writer off the published episode `key`, waiting for one that is at work on it.
+        Gives None when nothing is published under it.
+
+        Raises:
+            EpisodeBusy: the other writer did not finish within `wait_seconds`.
+        """
+        ...
+
+    def unsettled(self) -> Iterator[EpisodeKey]:
+        """Tidy up after writers that died: discard what they had not published, and yield each key that
+        they had published and perhaps not indexed. Never touches an upload of a live writer. Costs what
+        was in flight, not what is stored."""
+        ...
+
+    def keys(self) -> Iterator[EpisodeKey]:
+        """Every published episode, in no particular order."""
+        ...

@@ -1,0 +1,68 @@
+"""Give a file its final name without ever replacing what bears it already.
+
+link(2) does, and leaves the old name as the trace of an unfinished publication. Where the file system has
+no hard links (exFAT, some network mounts), renameat2(2) with RENAME_NOREPLACE takes its place; the old name
+is gone with it, so a *marker* that names the episode is the trace.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+from pathlib import Path
+from typing import Final
+
+from cis490_receiver import atomic
+
+MARKER_SUFFIX: Final = "~marker"
+
+_NO_LINKS: Final = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS})
+_RENAME_NOREPLACE: Final = 1
+_AT_FDCWD: Final = -100
+
+
+def link_no_clobber(source: Path, name: str, folder: int) -> None:
+    """Make `name` in the open folder `folder` a name of the file `source`.
+
+    Atomic, and visible to others at once, but durable only when `folder` was synced. With a link, `source`
+    stays a name too; after a rename ``<source>~marker`` is there in its stead.
+
+    Raises:
+        FileExistsError: `name` is taken; nothing was changed.
+        OSError: it could not be done.
+    """
+    try:
+        os.link(source, name, dst_dir_fd=folder, follow_symlinks=False)
+    except OSError as exc:
+        if exc.errno not in _NO_LINKS:
+            raise
+        _rename_with_marker(source, name, folder)
+
+
+def _rename_with_marker(source: Path, name: str, folder: int) -> None:
+    marker = source.with_name(marker_of(source.name))
+    fd = os.open(marker, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, atomic.FILE_MODE)
+    os.close(fd)
+    # The marker must not be lost while the rename is kept.
+    atomic.sync_folder(marker.parent)
+    try:
+        _renameat2(source, name, folder)
+    except OSError:
+        marker.unlink()
+        raise
+
+
+def _renameat2(source: Path, name: str, folder: int) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    done = libc.renameat2(
+        _AT_FDCWD, os.fsencode(source), folder, os.fsencode(name), ctypes.c_uint(_RENAME_NOREPLACE)
+    )
+    if done != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), str(source), None, name)
+
+
+def marker_of(name: str) -> str:
+    """The marker's name for the upload `name`."""
+    return name + MARKER_SUFFIX

@@ -1,0 +1,149 @@
+"""The body of a request: counted, bounded, and never believed to be whole because it ended.
+
+gunicorn's reader gives fewer bytes and no exception when a Content-Length body is cut short, and several
+exceptions of its own when a chunked one is; here both are errors by name.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import IO, Final
+
+from flask import Request, Response
+from gunicorn.http.errors import ParseException
+
+from cis490_receiver.errors import BodyMalformed, BodyTimeout, BodyTruncated, EpisodeTooLarge
+
+#: An unread body up to this size is left to the server, which drains it and keeps the connection.
+SMALL_BODY_BYTES: Final = 64 * 1024
+#: What is read of a refused body so that its sender gets to read the answer.
+DRAIN_BYTES: Final = 64 << 20
+DRAIN_SECONDS: Final = 10.0
+_DRAIN_STEP: Final = 256 * 1024
+#: How often the free space is looked at again while a body streams.
+_CHECK_SPACE_BYTES: Final = 64 << 20
+_ENVIRON_KEY: Final = "cis490.body"
+
+
+class RequestBody:
+    """A body as `ingest.Body`."""
+
+    def __init__(
+        self,
+        stream: IO[bytes],
+        length: int | None,
+        limit: int,
+        *,
+        check_space: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Read `stream`. `length` is what Content-Length announced, None for a chunked body, of which at
+        most `limit` bytes are taken. `check_space` is asked every 64 MiB and may raise."""
+        self._stream = stream
+        self._length = length
+        self._limit = limit
+        self._check_space = check_space
+        self._checked_at = 0
+        self._ended = False
+        self.received = 0
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing of the body is left unread."""
+        return self._ended or self.received == self._length
+
+    def readinto(self, buffer: memoryview) -> int:
+        """See `ingest.Body.readinto`."""
+        wanted = len(buffer)
+        if self._length is not None:
+            wanted = min(wanted, self._length - self.received)
+            if wanted == 0:
+                return 0
+        data = self._read(wanted)
+        if not data:
+            if self._length is not None:
+                raise BodyTruncated(None, received_bytes=self.received, expected_bytes=self._length)
+            self._ended = True
+        buffer[: len(data)] = data
+        self._count(len(data))
+        return len(data)
+
+    def _count(self, count: int) -> None:
+        self.received += count
+        if self.received > self._limit:
+            raise EpisodeTooLarge(None, max_episode_bytes=self._limit)
+        if self.received - self._checked_at >= _CHECK_SPACE_BYTES:
+            self._checked_at = self.received
+            self._check_space()
+
+    def _read(self, size: int) -> bytes:
+        try:
+            return self._stream.read(size)
+        except TimeoutError as exc:
+            raise BodyTimeout from exc
+        except ParseException as exc:
+            raise BodyMalformed from exc
+        except OSError as exc:
+            raise BodyTruncated(None, received_bytes=self.received) from exc
+
+
+def request_body(
+    request: Request, length: int | None, limit: int, check_space: Callable[[], None]
+) -> RequestBody:
+    """The body of `request`."""
+    body = RequestBody(request.stream, length, limit, check_space=check_space)
+    request.environ[_ENVIRON_KEY] = body
+    return body
+
+
+def spare_the_answer(request: Request, response: Response) -> Response:
+    """Answer a request whose body was not read to its end so that the answer arrives.
+
+    A large body is still being sent when its refusal is ready; closing the connection then would destroy
+    the answer on its way (RFC 9112 §9.6). So the answer goes out first, and the body is read and thrown
+    away behind it, within limits, before the connection closes. A small body is left to the server, which
+    drains it and keeps the connection. A client that waits for ``100 Continue`` sends nothing before the
+    connection closes, so there is nothing to drain.
+    """
+    body: RequestBody | None = request.environ.get(_ENVIRON_KEY)
+    if body is not None and body.complete:
+        return response
+    stream = request.environ["wsgi.input"]
+    connection = request.environ.get("gunicorn.socket")
+    waits = bool(getattr(connection, "continue_owed", False))
+    failed = bool(getattr(stream, "failed", False))
+    if not (waits or failed) and _is_small(request):
+        return response
+    close = getattr(stream, "force_close", None)
+    if close is not None:
+        close()
+    if not (waits or failed or response.is_streamed):
+        start_drain = getattr(connection, "start_drain", None)
+        if start_drain is not None:
+            start_drain(DRAIN_SECONDS)
+        answer = response.get_data()
+        response.response = _answer_then_drain(stream, answer)
+        response.content_length = len(answer)
+    return response
+
+
+def _is_small(request: Request) -> bool:
+    if "HTTP_TRANSFER_ENCODING" in request.environ:
+        return False
+    length = request.environ.get("CONTENT_LENGTH") or "0"
+    return length.isdecimal() and len(length) < 9 and int(length) <= SMALL_BODY_BYTES
+
+
+def _answer_then_drain(stream: IO[bytes], answer: bytes) -> Iterator[bytes]:
+    yield answer
+    left = DRAIN_BYTES
+    deadline = time.monotonic() + DRAIN_SECONDS
+    try:
+        while left > 0 and time.monotonic() < deadline:
+            piece = stream.read(min(_DRAIN_STEP, left))
+            if not piece:
+                return
+            left -= len(piece)
+    except (OSError, ParseException):
+        # The answer is out; there is nobody left to tell.
+        return

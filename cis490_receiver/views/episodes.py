@@ -1,0 +1,130 @@
+"""``/v1/episodes/{host_id}/{episode_id}.tar.zst``: an episode's way in and out."""
+
+from __future__ import annotations
+
+import base64
+import logging
+import os
+from typing import Final
+
+from flask import Blueprint, Response, jsonify, request
+from werkzeug.routing import BaseConverter
+
+from cis490_receiver import protocol
+from cis490_receiver.errors import NotFound, ReceiverError
+from cis490_receiver.ingest import Outcome, receive_episode
+from cis490_receiver.logfmt import event
+from cis490_receiver.models import EpisodeKey, Rejection, wall_time
+from cis490_receiver.policy.admission import admit
+from cis490_receiver.policy.auth import check_bearer
+from cis490_receiver.policy.headers import code_commit
+from cis490_receiver.policy.identifiers import stored_key, uploaded_key
+from cis490_receiver.policy.quota import check_reserve
+from cis490_receiver.views import errors, files
+from cis490_receiver.views.body import request_body
+from cis490_receiver.views.wiring import Services
+
+log = logging.getLogger(__name__)
+
+#: Read, hashed and written at a time: one piece still fits a core's second-level cache.
+PIECE_BYTES: Final = 256 * 1024
+
+
+class RestOfPath(BaseConverter):
+    """Whatever follows, slashes and empty segments included: the id rule judges it, not the router."""
+
+    regex = ".*"
+    part_isolating = False
+
+
+def blueprint(services: Services) -> Blueprint:
+    """The routes of single episodes."""
+    views = Blueprint("episodes", __name__)
+
+    @views.put("/v1/episodes/<rest:path>")
+    def put_episode(path: str) -> tuple[Response, int]:
+        try:
+            check_bearer(request.headers.get("Authorization"), services.settings.bearer_token)
+        except ReceiverError as exc:
+            _refused(services, path, exc, authenticated=False)
+            raise
+        try:
+            return _answer(_receive(services, path))
+        except ReceiverError as exc:
+            _refused(services, path, exc, authenticated=True)
+            raise
+
+    @views.get("/v1/episodes/<rest:path>")
+    def get_episode(path: str) -> Response:
+        check_bearer(request.headers.get("Authorization"), services.settings.bearer_token)
+        return _send(services, stored_key(path))
+
+    return views
+
+
+def _receive(services: Services, path: str) -> Outcome:
+    key = uploaded_key(path)
+    settings = services.settings
+    upload = admit(
+        key, request.headers, settings=settings, gate=services.gate, free_bytes=services.store.free_bytes
+    )
+
+    def check_space() -> None:
+        check_reserve(services.store.free_bytes(), 0, settings.disk_reserve_bytes)
+
+    body = request_body(request, upload.size_bytes, settings.max_episode_bytes, check_space)
+    return receive_episode(
+        upload,
+        body,
+        store=services.store,
+        index=services.index,
+        clock=services.clock,
+        buffer=memoryview(bytearray(PIECE_BYTES)),
+    )
+
+
+def _answer(outcome: Outcome) -> tuple[Response, int]:
+    episode = outcome.episode
+    if outcome.new:
+        stored = {"status": "stored", "sha256": episode.sha256, "size_bytes": episode.size_bytes}
+        return jsonify(stored), 201
+    return jsonify({"status": "already-present", "sha256": episode.sha256}), 200
+
+
+def _send(services: Services, key: EpisodeKey) -> Response:
+    episode = services.index.find(key)
+    stream = services.store.open(key) if episode else None
+    if episode is None or stream is None:
+        raise NotFound("no such episode is stored")
+    status = os.fstat(stream.fileno())
+    response = files.send(
+        request,
+        files.Representation(
+            stream, status.st_size, episode.sha256, int(status.st_mtime), "application/zstd"
+        ),
+    )
+    digest = base64.b64encode(bytes.fromhex(episode.sha256)).decode("ascii")
+    response.headers["Repr-Digest"] = f"sha-256=:{digest}:"
+    return response
+
+
+def _refused(services: Services, path: str, error: ReceiverError, *, authenticated: bool) -> None:
+    """Log a refusal and leave it as a fact for the fleet monitor."""
+    host_id, _, name = path.partition("/")
+    episode_id = name.removesuffix(protocol.EPISODE_SUFFIX)
+    status = errors.status_of(error)
+    commit = code_commit(request.headers)
+    log.warning(event("refused", host=host_id, id=episode_id, status=status, code=error.code, commit=commit))
+    now_ns = services.clock.now_ns()
+    services.rejections.record(
+        Rejection(
+            received_at_wall=wall_time(now_ns),
+            received_at_ns=now_ns,
+            host_id=host_id if protocol.is_valid_id(host_id) else None,
+            episode_id=episode_id if protocol.is_valid_id(episode_id) else None,
+            status=status,
+            code=error.code,
+            code_commit=commit if commit and protocol.is_commit(commit) else None,
+            authenticated=authenticated,
+        )
+    )

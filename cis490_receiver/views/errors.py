@@ -1,0 +1,97 @@
+"""The only table from exceptions to HTTP statuses, and the only place that makes an error answer."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, Final
+
+from flask import Flask, Response, jsonify
+from werkzeug.exceptions import HTTPException
+
+from cis490_receiver import errors
+from cis490_receiver.logfmt import event
+
+log = logging.getLogger(__name__)
+
+STATUS: Final[dict[type[errors.ReceiverError], int]] = {
+    errors.MissingToken: 401,
+    errors.BadToken: 401,
+    errors.BadRequest: 400,
+    errors.BadSuffix: 400,
+    errors.BadEpisodeName: 400,
+    errors.BadSha256Header: 400,
+    errors.BadSchemaVersion: 400,
+    errors.MissingCommit: 400,
+    errors.MalformedCommit: 400,
+    errors.CommitRejected: 412,
+    errors.GateUnavailable: 503,
+    errors.LengthRequired: 411,
+    errors.BadContentLength: 400,
+    errors.EpisodeTooLarge: 413,
+    errors.DiskReserve: 507,
+    errors.BodyTruncated: 400,
+    errors.BodyMalformed: 400,
+    errors.BodyTimeout: 408,
+    errors.ShaMismatch: 400,
+    errors.Conflict: 409,
+    errors.NotFound: 404,
+    errors.PreconditionFailed: 412,
+    errors.RangeNotSatisfiable: 416,
+    errors.NotReady: 503,
+    errors.StorageFull: 507,
+    errors.StorageFailed: 500,
+    errors.EpisodeBusy: 503,
+}
+
+#: When to try again, in seconds.
+RETRY_AFTER: Final[dict[type[errors.ReceiverError], int]] = {
+    errors.GateUnavailable: 60,
+    errors.DiskReserve: 300,
+    errors.StorageFull: 300,
+    errors.StorageFailed: 60,
+    errors.EpisodeBusy: 5,
+    errors.NotReady: 60,
+}
+
+
+def status_of(error: errors.ReceiverError) -> int:
+    """The HTTP status that `error` is answered with."""
+    return STATUS[type(error)]
+
+
+def answer(error: errors.ReceiverError) -> Response:
+    """The JSON answer for `error`."""
+    response = jsonify({"error": error.message, "code": error.code, **error.details})
+    response.status_code = status_of(error)
+    if type(error) in RETRY_AFTER:
+        response.headers["Retry-After"] = str(RETRY_AFTER[type(error)])
+    if response.status_code == 401:
+        response.headers["WWW-Authenticate"] = "Bearer"
+    if isinstance(error, errors.RangeNotSatisfiable):
+        response.headers["Content-Range"] = f"bytes */{error.details['size_bytes']}"
+    return response
+
+
+def init_app(app: Flask) -> None:
+    """Answer every failure of `app` in JSON."""
+    app.register_error_handler(errors.ReceiverError, answer)
+    app.register_error_handler(HTTPException, _http_exception)
+    app.register_error_handler(Exception, _unexpected)
+
+
+def _http_exception(exc: HTTPException) -> Response:
+    code = (exc.name or "error").lower().replace(" ", "-")
+    response = jsonify({"error": exc.name.lower() if exc.name else "error", "code": code})
+    response.status_code = exc.code or 500
+    for name, value in exc.get_headers():
+        if name == "Allow":
+            response.headers[name] = value
+    return response
+
+
+def _unexpected(exc: Exception) -> Response:
+    log.error(event("internal-error", kind=type(exc).__name__), exc_info=exc)
+    body: dict[str, Any] = {"error": "internal error", "code": "internal-error"}
+    response = jsonify(body)
+    response.status_code = 500
+    return response

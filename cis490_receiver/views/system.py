@@ -1,0 +1,74 @@
+"""Health, readiness and the ping."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Blueprint, Response, jsonify, request
+
+from cis490_receiver import protocol
+from cis490_receiver.errors import GateUnavailable, NotReady, ReceiverError
+from cis490_receiver.policy.admission import is_preflight, preflight
+from cis490_receiver.policy.auth import check_bearer
+from cis490_receiver.policy.quota import check_reserve
+from cis490_receiver.views.wiring import Services
+
+
+def blueprint(services: Services) -> Blueprint:
+    """The routes that say how the receiver is."""
+    views = Blueprint("system", __name__)
+
+    @views.get("/v1/health")
+    def health() -> Response:
+        return jsonify({"status": "ok"})
+
+    @views.get("/v1/ready")
+    def ready() -> Response:
+        reasons = not_ready_reasons(services)
+        if reasons:
+            raise NotReady(None, status="not-ready", reasons=reasons)
+        return jsonify({"status": "ready", "warnings": []})
+
+    @views.post("/v1/ping")
+    def ping() -> Response:
+        check_bearer(request.headers.get("Authorization"), services.settings.bearer_token)
+        answer: dict[str, Any] = {
+            "ok": True,
+            "host_id": request.headers.get(protocol.HEADER_LAB_HOST),
+            "t_wall_ns": services.clock.now_ns(),
+            "schema_version": protocol.SCHEMA_VERSION,
+        }
+        if is_preflight(request.headers):
+            answer |= _preflight(services)
+        return jsonify(answer)
+
+    return views
+
+
+def not_ready_reasons(services: Services) -> list[str]:
+    """Why an episode could not be taken now, as stable error codes; empty when it could."""
+    reasons = []
+    try:
+        services.store.check_writable()
+        check_reserve(services.store.free_bytes(), 0, services.settings.disk_reserve_bytes)
+    except ReceiverError as exc:
+        reasons.append(exc.code)
+    if services.gate is not None:
+        try:
+            services.gate.snapshot()
+        except GateUnavailable as exc:
+            reasons.append(exc.code)
+    return reasons
+
+
+def _preflight(services: Services) -> dict[str, Any]:
+    try:
+        preflight(
+            request.headers,
+            settings=services.settings,
+            gate=services.gate,
+            free_bytes=services.store.free_bytes,
+        )
+    except ReceiverError as exc:
+        return {"would_accept": False, "code": exc.code, "error": exc.message, **exc.details}
+    return {"would_accept": True}

@@ -1,0 +1,24 @@
+"""What the views need, put together once by `create_app` and handed to each blueprint."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from cis490_receiver.clock import Clock
+from cis490_receiver.config import Settings
+from cis490_receiver.index.base import EpisodeIndex, RejectionLog
+from cis490_receiver.policy.gate import VersionGate
+from cis490_receiver.storage.base import EpisodeStore
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """The parts of one receiver."""
+
+    settings: Settings
+    clock: Clock
+    store: EpisodeStore
+    index: EpisodeIndex
+    rejections: RejectionLog
+    #: None when every commit is taken.
+    gate: VersionGate | None

@@ -1,0 +1,51 @@
+"""gunicorn -c etc/gunicorn.conf.py 'cis490_receiver:create_app()'
+
+Everything comes from the receiver's own configuration (CIS490_CONFIG, CIS490_*): see `cis490-receiver config
+--explain` for `bind`, `workers`, `threads` and `graceful_seconds`.
+"""
+
+import os
+import sys
+
+from cis490_receiver.config import load
+from cis490_receiver.errors import ConfigError
+from cis490_receiver.server import Worker
+
+try:
+    _settings = load()
+except ConfigError as exc:
+    print(f"cis490-receiver: {exc.message}", file=sys.stderr)
+    raise SystemExit(2) from None
+
+Worker.settings = _settings
+
+bind = _settings.bind
+worker_class = Worker
+workers = _settings.workers
+threads = _settings.threads
+worker_connections = _settings.threads + 200
+# READY=1 goes to systemd when the application was really loaded, and a bad configuration stops the start.
+preload_app = True
+# gthread's heartbeat comes from its main loop: this ends a worker that hangs, never a long upload.
+timeout = 120
+# On SIGTERM, uploads under way are let finish for so long; new connections are refused at once.
+graceful_timeout = _settings.graceful_seconds
+keepalive = 75
+limit_request_line = 4094
+limit_request_fields = 64
+limit_request_field_size = 8190
+control_socket_disable = True
+# The unix socket's folder decides who may connect: Caddy's group.
+umask = 0o007
+# The heartbeat files must not be on a disk that may stall.
+worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+accesslog = None
+errorlog = "-"
+loglevel = _settings.log_level
+
+
+def post_worker_init(worker):
+    """A worker that was killed left its uploads behind: the one that takes its place tidies up."""
+    from cis490_receiver.maintenance import recover_quietly
+
+    recover_quietly(_settings)

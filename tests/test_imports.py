@@ -1,0 +1,105 @@
+"""The import rule that stands at the top of the package."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parents[1] / "cis490_receiver"
+NAME = "cis490_receiver"
+
+SMALL = {"protocol", "errors", "logfmt", "clock", "models", "atomic", "archive", "config"}
+BASES = {"storage.base", "index.base"}
+
+#: Module or package, and what it may import of ours. The most specific entry counts.
+ALLOWED: dict[str, set[str]] = {
+    "protocol": set(),
+    "errors": {"protocol"},
+    "logfmt": set(),
+    "clock": set(),
+    "models": {"protocol", "errors"},
+    "atomic": {"protocol", "errors"},
+    "archive": {"protocol", "errors"},
+    "config": {"protocol", "errors"},
+    "policy": SMALL,
+    "storage": SMALL,
+    "index": SMALL,
+    "ingest": SMALL | BASES | {"policy"},
+    "rebuild": SMALL | BASES | {"policy"},
+    "monitor": SMALL | BASES | {"policy"},
+    "server": {"config", "logfmt"},
+    "views": SMALL | BASES | {"policy", "ingest", "monitor"},
+    "client": {"protocol", "errors"},
+}
+ANYTHING = {"", "__main__", "backends", "maintenance", "commands"}
+
+
+def modules() -> dict[str, Path]:
+    found = {}
+    for path in PACKAGE.rglob("*.py"):
+        parts = path.relative_to(PACKAGE).with_suffix("").parts
+        found[".".join(part for part in parts if part != "__init__")] = path
+    return found
+
+
+def imports_of_ours(path: Path) -> set[str]:
+    """The modules of ours that a file imports anywhere, relative to the package; '' is the package."""
+    known = modules()
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        names = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        for name in names:
+            if name == NAME or name.startswith(NAME + "."):
+                inner = name.removeprefix(NAME).lstrip(".")
+                while inner not in known:
+                    inner = inner.rpartition(".")[0]
+                found.add(inner)
+    return found
+
+
+def within(name: str, allowed: set[str]) -> bool:
+    return any(name == entry or name.startswith(entry + ".") for entry in allowed)
+
+
+@pytest.mark.parametrize("name", sorted(modules()))
+def test_a_module_imports_only_what_its_layer_may(name: str) -> None:
+    top = name.partition(".")[0]
+    imported = imports_of_ours(modules()[name])
+    if top in ANYTHING:
+        if top == "commands":
+            assert not {item for item in imported if within(item, {"views", "client"})}
+        return
+    allowed = ALLOWED[top] | (
+        {top} if top in {"policy", "storage", "index", "monitor", "views", "client"} else set()
+    )
+    assert {item for item in imported if not within(item, allowed)} == set()
+
+
+@pytest.mark.parametrize("name", sorted(modules()))
+def test_only_views_and_the_factory_know_flask(name: str) -> None:
+    tree = ast.parse(modules()[name].read_text())
+    tops = {
+        (node.module or "") if isinstance(node, ast.ImportFrom) else alias.name
+        for node in tree.body
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for alias in node.names
+    }
+    knows = any(top.split(".")[0] in {"flask", "werkzeug"} for top in tops)
+    assert not knows or name.startswith("views"), f"{name} imports flask at its top"
+
+
+def test_a_command_starts_without_the_web_framework() -> None:
+    code = (
+        "import sys; from cis490_receiver.commands import main; main(['config'], standalone_mode=False); "
+        "sys.exit(int(bool({'flask', 'werkzeug', 'sqlite3', 'gunicorn', 'zstandard'} & set(sys.modules))))"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
