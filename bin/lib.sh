@@ -26,9 +26,15 @@ find_python() {
 # ensure_venv EXTRAS: the environment holds the package, editable, with these extras ("" for none).
 ensure_venv() {
     local extras=$1 python wanted stamp
-    wanted="$(cat "$root/setup.cfg" "$root/pyproject.toml" | cksum) [$extras] $root"
-    stamp=$venv/.installed-$(printf '%s' "$extras" | tr -c 'a-z\n' '-')
-    if [ -x "$venv/bin/python" ] && [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ]; then
+    wanted="$(cat "$root/setup.cfg" "$root/pyproject.toml" | cksum) $root"
+    stamp=$venv/.installed-$extras
+    # Two scripts at once take turns.
+    mkdir -p "$venv"
+    exec 9>"$venv/.lock"
+    flock 9
+    # An environment with more than is asked for will do.
+    if [ -x "$venv/bin/python" ] && cat "$stamp"* 2>/dev/null | grep -qxF "$wanted"; then
+        exec 9>&-
         return
     fi
     python=$(find_python) || exit 2
@@ -40,5 +46,6 @@ ensure_venv() {
     say "installing cis490-receiver${extras:+[$extras]} and what it needs"
     "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --editable "$root${extras:+[$extras]}" ||
         die "pip could not install the dependencies; is a package index reachable?"
-    printf '%s' "$wanted" >"$stamp"
+    printf '%s\n' "$wanted" >"$stamp"
+    exec 9>&-
 }

@@ -47,6 +47,7 @@ def main() -> int:
         "cis490_receiver:create_app()",
     ]
     demo = "--demo" in sys.argv[1:]
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     server = subprocess.Popen(command, stdin=subprocess.DEVNULL)
     try:
         if not _wait_until_up(settings, server):
@@ -56,7 +57,7 @@ def main() -> int:
         print(_welcome(settings), flush=True)
         return server.wait()
     except KeyboardInterrupt:
-        return 130
+        return 0
     finally:
         _stop(server)
 

@@ -33,7 +33,7 @@ PIECE_BYTES: Final = 256 * 1024
 class RestOfPath(BaseConverter):
     """Whatever follows, slashes and empty segments included: the id rule judges it, not the router."""
 
-    regex = ".*"
+    regex = r"[\s\S]*"
     part_isolating = False
 
 

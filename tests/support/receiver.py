@@ -94,7 +94,8 @@ class Receiver:
                 raise RuntimeError(f"the receiver did not start:\n{text}")
             if found := re.search(r"Listening at: http://[\d.]+:(\d+)", text):
                 self.port = int(found[1])
-            if self.port or "Listening at: unix" in text:
+            booted = text.count("Booting worker") >= int(str(self.settings["workers"]))
+            if booted and (self.port or "Listening at: unix" in text):
                 with contextlib.suppress(OSError, http.client.HTTPException):
                     if self.request("GET", "/v1/health").status == 200:
                         return

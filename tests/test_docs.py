@@ -1,0 +1,74 @@
+"""Every command that the documents show is run."""
+
+from __future__ import annotations
+
+import re
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.conftest import need
+from tests.support.receiver import ROOT, clean_environment
+
+README = (ROOT / "README.md").read_text()
+
+
+def shell_blocks(text: str) -> list[str]:
+    return re.findall(r"^```sh\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+
+
+def environment(tmp_path: Path) -> dict[str, str]:
+    """For bin/serve: a free port, and the virtual environment of this test run."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    venv = Path(sys.executable).parents[1]
+    return clean_environment(bind=f"127.0.0.1:{port}", venv=venv, data_dir=tmp_path / "data")
+
+
+def test_the_readme_opens_with_the_two_commands() -> None:
+    first = shell_blocks(README)[0]
+    assert [line.split()[0] for line in first.splitlines()] == ["bin/serve", "bin/test"]
+    for line in first.splitlines():
+        assert (ROOT / line.split()[0]).stat().st_mode & 0o111
+
+
+def test_the_demo_ships_a_real_episode(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [ROOT / "bin" / "serve", "--demo"],
+        env=environment(tmp_path),
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    for words in ("201 CREATED", "200 OK", '"status":"already-present"', '"episode_type":"control"'):
+        assert words in done.stdout
+
+
+def test_the_readmes_curl_ships_to_what_serve_started(tmp_path: Path) -> None:
+    need("curl")
+    need("zstd")
+    environ = environment(tmp_path)
+    with subprocess.Popen(
+        [ROOT / "bin" / "serve"], env=environ, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as server:
+        assert server.stdout is not None
+        shown = ""
+        while "Stop with Ctrl-C" not in shown:
+            line = server.stdout.readline()
+            assert line, "bin/serve ended"
+            shown += line
+        assert environ["CIS490_BIND"] in shown and str(tmp_path / "data") in shown
+        commands = shell_blocks(README)[1].replace("127.0.0.1:8490", environ["CIS490_BIND"])
+        for status in ("stored", "already-present"):
+            done = subprocess.run(["bash", "-euc", commands], cwd=tmp_path, capture_output=True, text=True)
+            assert f'"status":"{status}"' in done.stdout, done.stderr
+        pasted = re.search(r"^  f=.*?(?=\n\n)", shown, re.MULTILINE | re.DOTALL)
+        assert pasted is not None
+        script = pasted[0].replace("f=episode.tar.zst", "f=run-0001.tar.zst")
+        done = subprocess.run(["bash", "-euc", script], cwd=tmp_path, capture_output=True, text=True)
+        assert '"status":"already-present"' in done.stdout, done.stderr
+        server.terminate()
+        assert server.wait(timeout=30) == 0
