@@ -51,7 +51,8 @@ def main() -> int:
     server = subprocess.Popen(command, stdin=subprocess.DEVNULL)
     try:
         if not _wait_until_up(settings, server):
-            return server.wait() or 1
+            print("serve: the receiver did not start; its last lines are above", file=sys.stderr)
+            return server.poll() or 1
         if demo:
             return _demonstrate(settings)
         print(_welcome(settings), flush=True)

@@ -17,6 +17,8 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import os
+import signal
 import socket
 import time
 from typing import Any, Final
@@ -141,6 +143,30 @@ class ClientSocket(socket.socket):
                 self.sendall(
                     _answer("408 Request Timeout", "head-timeout", "the request's head came too slowly")
                 )
+
+
+def let_stop_reach_new_workers() -> None:
+    """See to it that a worker that is told to stop before it listens for that stops.
+
+    A forked worker has the master's signal handlers until it installs its own. A SIGTERM in between lands
+    in the master's handler, in the wrong process, and is lost: the master then waits for the worker for
+    the whole graceful timeout. Here the signal's default action, which ends the worker, is in force from its
+    first moment on.
+    """
+    stops = {signal.SIGTERM, signal.SIGQUIT, signal.SIGINT}
+
+    def block() -> None:
+        signal.pthread_sigmask(signal.SIG_BLOCK, stops)
+
+    def unblock() -> None:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, stops)
+
+    def reset_and_unblock() -> None:
+        for number in stops:
+            signal.signal(number, signal.SIG_DFL)
+        unblock()
+
+    os.register_at_fork(before=block, after_in_parent=unblock, after_in_child=reset_and_unblock)
 
 
 class Worker(ThreadWorker):

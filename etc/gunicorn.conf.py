@@ -9,7 +9,7 @@ import sys
 
 from cis490_receiver.config import load
 from cis490_receiver.errors import ConfigError
-from cis490_receiver.server import Worker
+from cis490_receiver.server import Worker, let_stop_reach_new_workers
 
 try:
     _settings = load()
@@ -18,6 +18,9 @@ except ConfigError as exc:
     raise SystemExit(2) from None
 
 Worker.settings = _settings
+let_stop_reach_new_workers()
+# What is made beside the episodes is as private as they are: files 0640, folders 0750.
+os.umask(0o027)
 
 bind = _settings.bind
 worker_class = Worker
