@@ -10,7 +10,7 @@ models, atomic, archive                     protocol, errors
 config                                      protocol, errors
 policy/                                     the above; no flask
 storage/, index/                            the above but policy; never each other
-ingest, rebuild, monitor/                   the above; of storage and index only `base`
+ingest, rebuild, gitclone, monitor/         the above; of storage and index only `base`
 server                                      config, logfmt
 views/                                      policy, ingest, monitor, index.base, storage.base, the small ones
 commands/                                   all but views and client; no flask at the top of a module
@@ -66,7 +66,7 @@ def _create_app(settings: Settings, clock: Clock | None) -> Flask:
     from cis490_receiver.commands import register
     from cis490_receiver.index.rejections import RejectionFile
     from cis490_receiver.ingest import recover
-    from cis490_receiver.policy.gate import VersionGate
+    from cis490_receiver.policy.gate import GATE_FILE, VersionGate
     from cis490_receiver.rebuild import rebuild_held
     from cis490_receiver.views import body, episodes, errors, framing, system
     from cis490_receiver.views.wiring import Services
@@ -85,7 +85,7 @@ def _create_app(settings: Settings, clock: Clock | None) -> Flask:
         store=store,
         index=index,
         rejections=RejectionFile(settings.data_dir),
-        gate=VersionGate(settings.data_dir / "gate.json", settings.gate_extra_commits)
+        gate=VersionGate(settings.data_dir / GATE_FILE, settings.gate_extra_commits)
         if settings.gate_enabled
         else None,
     )

@@ -29,6 +29,7 @@ ALLOWED: dict[str, set[str]] = {
     "storage": SMALL,
     "index": SMALL,
     "ingest": SMALL | BASES | {"policy"},
+    "gitclone": SMALL | {"policy"},
     "rebuild": SMALL | BASES | {"policy"},
     "monitor": SMALL | BASES | {"policy"},
     "server": {"config", "logfmt"},

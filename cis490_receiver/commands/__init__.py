@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 #: Command name to the module that has it as `command`.
 MODULES: Final = {
     "config": "cis490_receiver.commands.config",
+    "gate-check": "cis490_receiver.commands.gate_check",
+    "gate-refresh": "cis490_receiver.commands.gate_refresh",
+    "gate-show": "cis490_receiver.commands.gate_show",
 }
 
 EXIT_FOUND: Final = 1

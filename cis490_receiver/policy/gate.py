@@ -22,6 +22,8 @@ from cis490_receiver.logfmt import event
 
 log = logging.getLogger(__name__)
 
+#: The snapshot's name in the data folder.
+GATE_FILE: Final = "gate.json"
 SEE_ALSO: Final = "FIXYOURSELF.md"
 #: How long a worker may go on with the snapshot it has before it looks at the file again, in seconds.
 RECHECK_SECONDS: Final = 0.5
@@ -72,6 +74,10 @@ class GateSnapshot:
     older: tuple[str, ...]
     refreshed_at_wall: str
     refreshed_at_ns: int
+
+    def age_seconds(self, now_ns: int) -> float:
+        """How long ago it was read from git."""
+        return (now_ns - self.refreshed_at_ns) / 1e9
 
     def to_json(self) -> bytes:
         """The content of gate.json."""
@@ -252,3 +258,14 @@ def _rejection(commit: str, window: _Window) -> CommitRejected:
         remediation=remediation,
         see_also=SEE_ALSO,
     )
+
+
+def age_text(seconds: float) -> str:
+    """An age as people say it: its two largest units."""
+    minutes = int(seconds // 60)
+    days, hours, minutes = minutes // 1440, minutes // 60 % 24, minutes % 60
+    if days:
+        return f"{days} d {hours} h"
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min"

@@ -27,7 +27,7 @@ def blueprint(services: Services) -> Blueprint:
         reasons = not_ready_reasons(services)
         if reasons:
             raise NotReady(None, status="not-ready", reasons=reasons)
-        return jsonify({"status": "ready", "warnings": []})
+        return jsonify({"status": "ready", "warnings": warnings(services)})
 
     @views.post("/v1/ping")
     def ping() -> Response:
@@ -59,6 +59,16 @@ def not_ready_reasons(services: Services) -> list[str]:
         except GateUnavailable as exc:
             reasons.append(exc.code)
     return reasons
+
+
+def warnings(services: Services) -> list[dict[str, Any]]:
+    """What does not stop an episode from being taken and should be looked at."""
+    found: list[dict[str, Any]] = []
+    if services.gate is not None:
+        age = services.gate.snapshot().age_seconds(services.clock.now_ns())
+        if age > services.settings.gate_max_age_hours * 3600:
+            found.append({"code": "gate-stale", "age_seconds": round(age)})
+    return found
 
 
 def _preflight(services: Services) -> dict[str, Any]:

@@ -1,0 +1,41 @@
+"""``cis490-receiver gate-check COMMIT``: what a host on that commit would be told."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+
+import click
+
+from cis490_receiver.commands.shared import data_folder, json_option
+from cis490_receiver.config import load
+from cis490_receiver.errors import ReceiverError
+from cis490_receiver.policy.gate import GATE_FILE, VersionGate
+
+
+@click.command("gate-check")
+@click.argument("commit")
+@json_option
+def command(commit: str, as_json: bool) -> None:
+    """Say what a host whose episodes COMMIT recorded would be told. Exit status 1: it would be refused."""
+    settings = load()
+    gate = VersionGate(data_folder(settings) / GATE_FILE, settings.gate_extra_commits)
+    try:
+        gate.check(commit.strip().lower())
+    except ReceiverError as exc:
+        answer = {"would_accept": False, "error": exc.message, "code": exc.code, **exc.details}
+    else:
+        answer = {"would_accept": True}
+    if as_json:
+        click.echo(json.dumps(answer, indent=2))
+    elif answer["would_accept"]:
+        click.echo("accepted")
+    else:
+        click.echo(f"refused: {answer['error']}")
+        if "remediation" in answer:
+            click.echo(
+                textwrap.fill(str(answer["remediation"]), 100, initial_indent="  ", subsequent_indent="  ")
+            )
+    if not settings.gate_enabled:
+        click.echo("(the gate is off: gate_enabled = false)", err=True)
+    raise SystemExit(0 if answer["would_accept"] else 1)

@@ -1,0 +1,140 @@
+"""``cis490-receiver gate-refresh``: read the allow-list from git into gate.json."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, NoReturn
+
+import click
+
+from cis490_receiver import atomic
+from cis490_receiver.clock import Clock, SystemClock
+from cis490_receiver.commands.shared import data_folder, json_option
+from cis490_receiver.config import load
+from cis490_receiver.errors import ConfigError
+from cis490_receiver.gitclone import GitClone, GitConfigError, GitError
+from cis490_receiver.models import wall_time
+from cis490_receiver.policy.gate import GATE_FILE, GateCommit, GateSnapshot
+
+#: How many ids beyond the window are kept, to tell a host that it is behind from one that never was there.
+OLDER: Final = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A new snapshot, and how its window differs from the one before."""
+
+    snapshot: GateSnapshot
+    entered: tuple[GateCommit, ...]
+    left: tuple[GateCommit, ...]
+
+
+def read_snapshot(clone: GitClone, ref: str, window: int, clock: Clock, *, fetch: bool) -> GateSnapshot:
+    """Ask git for the last `window` commits of `ref`.
+
+    Raises:
+        GitError: it could not be told.
+    """
+    clone.check()
+    if fetch:
+        clone.fetch(ref)
+    head = clone.resolve(ref)
+    commits = tuple(clone.log(head, window))
+    if not commits:
+        raise GitError(f"{ref} has no commits; an empty gate would refuse everybody")
+    now_ns = clock.now_ns()
+    return GateSnapshot(
+        repo=str(clone.path),
+        ref=ref,
+        head=head,
+        window=window,
+        commits=commits,
+        older=tuple(clone.older(head, len(commits), OLDER)),
+        refreshed_at_wall=wall_time(now_ns),
+        refreshed_at_ns=now_ns,
+    )
+
+
+def compare(old: GateSnapshot | None, new: GateSnapshot) -> Change:
+    """What entered the window and what left it."""
+    before = old.commits if old else ()
+    was = {item.commit for item in before}
+    now = {item.commit for item in new.commits}
+    return Change(
+        new,
+        tuple(item for item in new.commits if item.commit not in was),
+        tuple(item for item in before if item.commit not in now),
+    )
+
+
+def read_gate_file(path: Path) -> GateSnapshot | None:
+    """The snapshot in `path`; None when there is none that can be read."""
+    try:
+        return GateSnapshot.from_json(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+
+
+@click.command("gate-refresh")
+@click.option("--fetch/--no-fetch", help="Run `git fetch` first.")
+@click.option("--dry-run", is_flag=True, help="Say what would change; write nothing.")
+@json_option
+def command(fetch: bool, dry_run: bool, as_json: bool) -> None:
+    """Read the accepted commits from git into gate.json.
+
+    Takes the last `gate_window` commits of `gate_ref` in the clone `gate_repo`. Running receivers take the
+    new list up within a second. When anything fails the old list stays in force; exit status 2 means that
+    a person has to mend something, 1 that the next run may succeed.
+    """
+    settings = load()
+    if settings.gate_repo is None:
+        raise ConfigError("gate_repo is not set; name the clone of the orchestrator in gate_repo")
+    path = data_folder(settings) / GATE_FILE
+    clone = GitClone(settings.gate_repo)
+    try:
+        new = read_snapshot(clone, settings.gate_ref, settings.gate_window, SystemClock(), fetch=fetch)
+    except GitError as exc:
+        _fail(exc, as_json)
+    change = compare(read_gate_file(path), new)
+    if not dry_run:
+        atomic.replace_file(path, new.to_json())
+    click.echo(json.dumps(_as_dict(change, dry_run), indent=2) if as_json else _as_text(change, dry_run))
+
+
+def _fail(exc: GitError, as_json: bool) -> NoReturn:
+    if as_json:
+        click.echo(json.dumps({"error": exc.message, "code": exc.code}))
+    click.echo(f"gate-refresh: {exc.message}; the list in force stays", err=True)
+    raise SystemExit(2 if isinstance(exc, GitConfigError) else 1)
+
+
+def _as_dict(change: Change, dry_run: bool) -> dict[str, Any]:
+    snapshot = change.snapshot
+    return {
+        "ref": snapshot.ref,
+        "head": snapshot.head,
+        "window": snapshot.window,
+        "accepted": len(snapshot.commits),
+        "entered": [item.commit for item in change.entered],
+        "left": [item.commit for item in change.left],
+        "written": not dry_run,
+    }
+
+
+def _as_text(change: Change, dry_run: bool) -> str:
+    snapshot = change.snapshot
+    state = "not written (dry run)" if dry_run else "written"
+    lines = [f"{snapshot.ref} at {snapshot.head[:12]}: {len(snapshot.commits)} commits accepted, {state}"]
+    lines += [f"  + {one_line(item)}" for item in change.entered]
+    lines += [f"  - {one_line(item)}" for item in change.left]
+    if not change.entered and not change.left:
+        lines.append("  no change")
+    return "\n".join(lines)
+
+
+def one_line(item: GateCommit) -> str:
+    """A commit for a terminal: what its author wrote cannot move the cursor."""
+    subject = "".join(c if c.isprintable() else "?" for c in item.subject)
+    return f"{item.commit[:12]} {item.date[:10]} {subject[:80]}"
