@@ -5,7 +5,7 @@ Who may import whom, kept by tests/test_imports.py:
 ==========================================  ===================================================
 module                                      may import, of ours
 ==========================================  ===================================================
-protocol, errors, logfmt, clock             protocol only
+protocol, errors, logfmt, clock, tail       protocol only
 models, atomic, archive                     protocol, errors
 config                                      protocol, errors
 policy/                                     the above; no flask
@@ -61,14 +61,14 @@ def _create_app(settings: Settings, clock: Clock | None) -> Flask:
     from flask import Flask, Response, request
 
     from cis490_receiver import logfmt
-    from cis490_receiver.backends import open_backends
+    from cis490_receiver.backends import open_backends, open_reports
     from cis490_receiver.clock import SystemClock
     from cis490_receiver.commands import register
     from cis490_receiver.index.rejections import RejectionFile
     from cis490_receiver.ingest import recover
     from cis490_receiver.policy.gate import GATE_FILE, VersionGate
     from cis490_receiver.rebuild import rebuild_held
-    from cis490_receiver.views import body, episodes, errors, framing, system
+    from cis490_receiver.views import body, episodes, errors, framing, host_health, system
     from cis490_receiver.views.wiring import Services
 
     logfmt.configure(settings.log_level, journal="JOURNAL_STREAM" in os.environ)
@@ -85,6 +85,7 @@ def _create_app(settings: Settings, clock: Clock | None) -> Flask:
         store=store,
         index=index,
         rejections=RejectionFile(settings.data_dir),
+        reports=open_reports(settings),
         gate=VersionGate(settings.data_dir / GATE_FILE, settings.gate_extra_commits)
         if settings.gate_enabled
         else None,
@@ -92,7 +93,7 @@ def _create_app(settings: Settings, clock: Clock | None) -> Flask:
     app.extensions["cis490"] = services
     framing.init_app(app)
     errors.init_app(app)
-    for part in (system, episodes):
+    for part in (system, episodes, host_health):
         app.register_blueprint(part.blueprint(services))
 
     @app.after_request

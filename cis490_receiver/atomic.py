@@ -8,6 +8,7 @@ or kept until the folder itself is synced.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 from collections.abc import Iterator
@@ -15,6 +16,10 @@ from pathlib import Path
 
 FILE_MODE = 0o640
 FOLDER_MODE = 0o750
+_TAIL_STEP = 64 * 1024
+_LOCKED_FLAGS = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+#: What a write fails with when there is no room for it.
+NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 def write_all(fd: int, data: bytes | memoryview) -> None:
@@ -62,6 +67,44 @@ def replace_file(path: Path, data: bytes) -> None:
         sync_folder(path.parent)
 
 
+def whole_lines_end(fd: int) -> int:
+    """The offset just behind the last newline of a file. Reads backwards; leaves the position alone."""
+    end = os.fstat(fd).st_size
+    while end > 0:
+        start = max(0, end - _TAIL_STEP)
+        found = os.pread(fd, end - start, start).rfind(b"\n")
+        if found >= 0:
+            return start + found + 1
+        end = start
+    return 0
+
+
+def cut_torn_line(fd: int) -> None:
+    """Cut off what follows the last newline: a line that a crash tore. The caller holds the file's lock."""
+    end = whole_lines_end(fd)
+    if end != os.fstat(fd).st_size:
+        os.ftruncate(fd, end)
+
+
+def append_lines(fd: int, path: Path, lines: bytes) -> None:
+    """Append whole lines to the file `path`, open and locked as `fd`.
+
+    Once this returns they are on stable storage; after a crash before that, some of them, and a torn one, may
+    be there. When the write or its sync fails, the file is cut back to what it was: who tries again writes the
+    lines anew, so that no failed sync is ever repeated in the hope that it means something the second time.
+    """
+    end = os.fstat(fd).st_size
+    if end == 0:
+        # The file may be new: by us, by another process a moment ago, or after a swap.
+        sync_folder(path.parent)
+    try:
+        write_all(fd, lines)
+        os.fdatasync(fd)
+    except OSError:
+        os.ftruncate(fd, end)
+        raise
+
+
 @contextlib.contextmanager
 def locked_file(path: Path) -> Iterator[int]:
     """Open `path` (created when absent) for appending and hold an exclusive flock(2) on it.
@@ -78,12 +121,25 @@ def locked_file(path: Path) -> Iterator[int]:
         os.close(fd)
 
 
-def _open_and_lock(path: Path) -> int:
-    flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+@contextlib.contextmanager
+def locked_file_or_none(path: Path) -> Iterator[int | None]:
+    """`locked_file`, but give None at once when somebody else holds the lock."""
+    try:
+        fd = _open_and_lock(path, fcntl.LOCK_NB)
+    except BlockingIOError:
+        yield None
+        return
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def _open_and_lock(path: Path, flags: int = 0) -> int:
     while True:
-        fd = os.open(path, flags, FILE_MODE)
+        fd = os.open(path, _LOCKED_FLAGS, FILE_MODE)
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX)
+            fcntl.flock(fd, fcntl.LOCK_EX | flags)
             if _bears_name(fd, path):
                 return fd
         except BaseException:

@@ -8,6 +8,7 @@ from cis490_receiver import atomic
 from cis490_receiver.config import Settings
 from cis490_receiver.errors import ConfigError
 from cis490_receiver.index.local import LocalIndex
+from cis490_receiver.index.reports import ReportFolder
 from cis490_receiver.storage.filesystem import FilesystemStore
 
 
@@ -29,6 +30,29 @@ def open_backends(settings: Settings) -> tuple[FilesystemStore, LocalIndex]:
     if not os.access(folder, os.W_OK | os.X_OK):
         raise ConfigError(_cannot(settings, "not writable"))
     return store, index
+
+
+def use_backends(settings: Settings) -> tuple[FilesystemStore, LocalIndex]:
+    """The local store and index as they are, nothing made."""
+    return FilesystemStore(settings.data_dir), LocalIndex(settings.data_dir)
+
+
+def open_reports(settings: Settings) -> ReportFolder | None:
+    """The folder of the doctor reports, made when absent; None when none is configured.
+
+    Raises:
+        ConfigError: it cannot be made.
+    """
+    if settings.reports_folder is None:
+        return None
+    reports = ReportFolder(settings.reports_folder)
+    try:
+        reports.prepare()
+    except OSError as exc:
+        raise ConfigError(
+            f"health_dir is {settings.reports_folder}, which cannot be written ({exc.strerror}); name another"
+        ) from exc
+    return reports
 
 
 def _cannot(settings: Settings, why: str) -> str:

@@ -101,6 +101,13 @@ def _commits(value: object) -> tuple[str, ...]:
     return tuple(word.lower() for word in words)
 
 
+def _urls(value: object) -> tuple[str, ...]:
+    words = value.split() if isinstance(value, str) else value
+    if not isinstance(words, list) or not all(isinstance(word, str) and "://" in word for word in words):
+        raise ValueError("must be a list of URLs; https://github.com/caronc/apprise/wiki lists their forms")
+    return tuple(words)
+
+
 def _key(default: Any, parse: Callable[[object], Any], doc: str, *, secret: bool = False) -> Any:
     metadata = {"parse": parse, "doc": doc, "secret": secret}
     return field(default=default, metadata=metadata, repr=not secret)
@@ -139,6 +146,15 @@ class Settings:
         30, _integer(1, 60 * 24 * 7), "a host that shipped and then did not for so long is silent"
     )
     lookback_hours: int = _key(24, _integer(1, 24 * 90), "how far back the fleet monitor looks")
+    doctor_stale_hours: int = _key(
+        48, _integer(1, 24 * 90), "age of a host's doctor report that the fleet monitor raises"
+    )
+    syslog_address: str = _key(
+        "/dev/log", _folder_or_nothing, 'socket that alerts are sent to; "" is standard error'
+    )
+    notify_urls: tuple[str, ...] = _key(
+        (), _urls, "where alerts are sent too, as apprise URLs (extra: notify)", secret=True
+    )
     head_seconds: int = _key(20, _integer(1, 3600), "time for the head of a request to arrive")
     body_idle_seconds: int = _key(60, _integer(1, 3600), "longest pause within a body")
     body_min_bytes_per_second: int = _key(

@@ -156,6 +156,26 @@ class Conflict(ReceiverError):
         super().__init__(None, status="conflict", existing_sha256=existing_sha256)
 
 
+class ReportNotJson(ReceiverError):
+    code = "report-not-json"
+    default_message = "body must be JSON"
+
+
+class ReportNotObject(ReceiverError):
+    code = "report-not-object"
+    default_message = "body must be a JSON object"
+
+
+class ReportTooLarge(ReceiverError):
+    code = "report-too-large"
+    default_message = "report exceeds max size"
+
+
+class BadHostId(ReceiverError):
+    code = "bad-host-id"
+    default_message = "bad host_id"
+
+
 # What is asked for
 
 

@@ -130,7 +130,7 @@ class Episode:
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """A refused PUT: a fact for the fleet monitor. Ids that break the id rule are None."""
+    """A PUT that stored nothing: a fact for the fleet monitor. Ids that break the id rule are None."""
 
     received_at_wall: str
     received_at_ns: int
@@ -145,6 +145,87 @@ class Rejection:
     def to_line(self) -> bytes:
         """The fact as one line of rejections.jsonl, newline included."""
         return json.dumps(asdict(self), separators=(",", ":")).encode("ascii") + b"\n"
+
+    @classmethod
+    def from_line(cls, line: bytes) -> Rejection:
+        """Read a line of rejections.jsonl.
+
+        Raises:
+            ValueError: it is not such a fact.
+        """
+        data = json.loads(line)
+        if not isinstance(data, dict):
+            raise ValueError("not a fact: not a JSON object")
+        return cls(
+            received_at_wall=_field(data, "received_at_wall", str),
+            received_at_ns=_field(data, "received_at_ns", int),
+            host_id=_optional_text(data, "host_id"),
+            episode_id=_optional_text(data, "episode_id"),
+            status=_field(data, "status", int),
+            code=_field(data, "code", str),
+            code_commit=_optional_text(data, "code_commit"),
+            authenticated=data.get("authenticated") is True,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A doctor report as it is stored: whose, when it came by the receiver's clock, what it says."""
+
+    host_id: str
+    received_at_wall: str
+    doctor: dict[str, Any]
+
+    def to_json(self) -> bytes:
+        """The content of ``host-health/<host_id>.json``."""
+        return json.dumps(asdict(self), separators=(",", ":")).encode("ascii") + b"\n"
+
+    @classmethod
+    def from_json(cls, text: bytes) -> Report:
+        """Read a stored report.
+
+        Raises:
+            ValueError: it is not one.
+        """
+        try:
+            data = json.loads(text)
+        except RecursionError:
+            raise ValueError("not a report: nested too deeply") from None
+        if not isinstance(data, dict) or not isinstance(data.get("doctor"), dict):
+            raise ValueError("not a report")
+        return cls(_field(data, "host_id", str), _field(data, "received_at_wall", str), data["doctor"])
+
+    @property
+    def received_at_ns(self) -> int:
+        """The time of arrival in nanoseconds since the epoch, to the second.
+
+        Raises:
+            ValueError: the stored time is none.
+        """
+        moment = dt.datetime.strptime(self.received_at_wall, "%Y-%m-%dT%H:%M:%S%z")
+        return int(moment.timestamp()) * 1_000_000_000
+
+
+def failed_checks(doctor: dict[str, Any]) -> list[str]:
+    """The names of the checks that a doctor report says failed.
+
+    Reads ``checks``, a list of objects with a ``name`` and either ``status`` (``fail`` is failed) or ``ok``,
+    or an object of such objects by name. What it does not understand did not fail.
+    """
+    checks = doctor.get("checks")
+    if isinstance(checks, dict):
+        named = list(checks.items())
+    elif isinstance(checks, list):
+        named = [(check.get("name"), check) for check in checks if isinstance(check, dict)]
+    else:
+        return []
+    return [str(name)[:100] for name, check in named if _failed(check)]
+
+
+def _failed(check: Any) -> bool:
+    if not isinstance(check, dict):
+        return check is False
+    return check.get("ok") is False or check.get("status") in ("fail", "failed", "error")
 
 
 def wall_time(ns: int) -> str:

@@ -15,6 +15,7 @@ from tests.support.receiver import Receiver, running
 PACKAGES = {
     "caddy": "caddy",
     "curl": "curl",
+    "faketime": "faketime",
     "git": "git",
     "ip": "iproute2",
     "nginx": "nginx-light",

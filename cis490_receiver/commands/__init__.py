@@ -7,6 +7,7 @@ command starts every five minutes on a Raspberry Pi. A command's module is impor
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
@@ -23,6 +24,8 @@ MODULES: Final = {
     "gate-check": "cis490_receiver.commands.gate_check",
     "gate-refresh": "cis490_receiver.commands.gate_refresh",
     "gate-show": "cis490_receiver.commands.gate_show",
+    "health-check": "cis490_receiver.commands.health_check",
+    "mute": "cis490_receiver.commands.mute",
 }
 
 EXIT_FOUND: Final = 1
@@ -64,6 +67,8 @@ def main() -> None:
     Reads the file that CIS490_CONFIG names and CIS490_* from the environment; `config` shows the result.
     Exit status: 0 fine, 1 something is wrong, 2 wrong usage or configuration.
     """
+    # What a command makes is as private as the episodes: files 0640, folders 0750.
+    os.umask(0o027)
 
 
 def register(app: Flask) -> None:

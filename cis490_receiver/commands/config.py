@@ -32,7 +32,7 @@ def masked(settings: Settings) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for key, item in FIELDS.items():
         value = getattr(settings, key)
-        if item.metadata["secret"] and value is not None:
+        if item.metadata["secret"] and value:
             value = "********"
         if isinstance(value, Path):
             value = str(value)

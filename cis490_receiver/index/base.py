@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import BinaryIO, Protocol
+from typing import Any, BinaryIO, Protocol
 
-from cis490_receiver.models import Episode, EpisodeKey, Rejection
+from cis490_receiver.models import Episode, EpisodeKey, Rejection, Report
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,14 +82,79 @@ class EpisodeIndex(Protocol):
         """A summary for every host that has a record, sorted by host. Costs what there are hosts."""
         ...
 
+    def unstamped_since(self, ns: int) -> Mapping[str, int]:
+        """How many episodes without a code commit came since `ns`, for each host that sent any."""
+        ...
+
+    def bad_lines(self) -> int:
+        """How many lines of the index are no records."""
+        ...
+
     def open_journal(self) -> tuple[BinaryIO, int]:
         """All records as JSON lines: a stream, and the length in bytes of its whole lines."""
         ...
 
 
 class RejectionLog(Protocol):
-    """The refused PUTs: bounded, lossy under a flood, never in the way of the intake."""
+    """The PUTs that stored nothing: bounded, lossy under a flood, never in the way of the intake."""
 
     def record(self, rejection: Rejection) -> None:
-        """Note a refusal. Never raises and never waits for a disk."""
+        """Note a refusal, or a repeat of what is stored (status 200). Never raises and never waits for a
+        disk."""
+        ...
+
+    def since(self, ns: int) -> Iterator[Rejection]:
+        """What was noted since `ns` (nanoseconds since the epoch), newest first, in each of its kinds: the
+        authenticated, the repeats, the unauthenticated."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class PastReport:
+    """A line of a host's history of reports: when, and which checks failed."""
+
+    received_at_wall: str
+    received_at_ns: int
+    failed: tuple[str, ...]
+
+
+class ReportStore(Protocol):
+    """The hosts' doctor reports: the latest of each, and a short history."""
+
+    def parse(self, body: bytes) -> dict[str, Any]:
+        """Read a report as it was sent.
+
+        Raises:
+            ReportNotJson, ReportNotObject: it is not one.
+        """
+        ...
+
+    def put(self, host_id: str, doctor: dict[str, Any], now_ns: int) -> None:
+        """Make `doctor` the latest report of `host_id`. Once this returns it is on stable storage; after a
+        crash there is the one before or this one, whole.
+
+        Raises:
+            StorageFull, StorageFailed: it could not be stored; the one before stands.
+        """
+        ...
+
+    def get(self, host_id: str) -> Report:
+        """The latest report of `host_id`.
+
+        Raises:
+            NotFound: there is none that can be read.
+        """
+        ...
+
+    def history(self, host_id: str) -> Sequence[PastReport]:
+        """The reports of the last 30 days, oldest first."""
+        ...
+
+    def all_json(self) -> Iterator[bytes]:
+        """The latest report of every host, sorted by host, each as its JSON object; one that cannot be
+        read is skipped and logged."""
+        ...
+
+    def all(self) -> Iterator[Report]:
+        """The latest report of every host, sorted by host."""
         ...

@@ -7,12 +7,11 @@ Every append opens the file by its name and locks the inode that bears the name,
 from __future__ import annotations
 
 import contextlib
-import errno
 import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import BinaryIO
 
 from cis490_receiver import atomic
 from cis490_receiver.errors import StorageFailed, StorageFull
@@ -20,9 +19,6 @@ from cis490_receiver.logfmt import event
 from cis490_receiver.models import Episode
 
 log = logging.getLogger(__name__)
-
-_NO_SPACE: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-_TAIL_STEP: Final = 64 * 1024
 
 
 class Journal:
@@ -40,29 +36,16 @@ class Journal:
     def append(self, episode: Episode) -> None:
         """See `EpisodeIndex.append`.
 
-        A torn line at the end, which a crash left, is mended first. When the write or its sync fails, the
-        file is cut back to what it was: a retry writes the line anew, so that no failed sync is ever
-        repeated in the hope that it means something the second time.
+        A torn line at the end, which a crash left, is mended first.
         """
         try:
             with atomic.locked_file(self.path) as fd:
-                self._append(fd, episode.to_line())
+                mend(fd)
+                atomic.append_lines(fd, self.path, episode.to_line())
         except OSError as exc:
-            kind = StorageFull if exc.errno in _NO_SPACE else StorageFailed
+            kind = StorageFull if exc.errno in atomic.NO_SPACE else StorageFailed
             log.error(event(kind.code, doing="append", file=self.path.name, reason=exc.strerror))
             raise kind from exc
-
-    def _append(self, fd: int, line: bytes) -> None:
-        end = mend(fd)
-        if end == 0:
-            # The file may be new: by us, by another process a moment ago, or after a swap.
-            atomic.sync_folder(self.path.parent)
-        try:
-            atomic.write_all(fd, line)
-            os.fdatasync(fd)
-        except OSError:
-            os.ftruncate(fd, end)
-            raise
 
     def make_durable(self) -> None:
         """See `EpisodeIndex.make_durable`."""
@@ -77,7 +60,7 @@ class Journal:
         """The file, and the length of its whole lines: readers skip a torn last one."""
         stream = open(self.path, "rb")  # noqa: SIM115 - the caller closes it
         try:
-            return stream, whole_lines_end(stream.fileno())
+            return stream, atomic.whole_lines_end(stream.fileno())
         except BaseException:
             stream.close()
             raise
@@ -89,23 +72,23 @@ class Journal:
             yield fd
 
 
-def mend(fd: int) -> int:
-    """Make the file end with a whole line; the caller holds its lock. Gives the new length.
+def mend(fd: int) -> None:
+    """Make the file end with a whole line; the caller holds its lock.
 
     What follows the last newline was never acknowledged and is cut off, unless only the newline itself is
     missing, as after an edit by hand: then the line may be an old one and is completed.
     """
     size = os.fstat(fd).st_size
-    end = whole_lines_end(fd)
+    end = atomic.whole_lines_end(fd)
     if end == size:
-        return size
+        return
     tail = os.pread(fd, size - end, end)
     try:
         Episode.from_line(tail)
     except ValueError:
         log.warning(event("journal-torn-line-cut", offset=end, bytes=size - end, tail=tail[:80]))
         os.ftruncate(fd, end)
-        return end
+        return
     log.warning(event("journal-newline-added", offset=end, bytes=size - end))
     try:
         atomic.write_all(fd, b"\n")
@@ -113,16 +96,3 @@ def mend(fd: int) -> int:
     except OSError:
         os.ftruncate(fd, size)
         raise
-    return size + 1
-
-
-def whole_lines_end(fd: int) -> int:
-    """The offset just behind the last newline of a file. Reads backwards; leaves the position alone."""
-    end = os.fstat(fd).st_size
-    while end > 0:
-        start = max(0, end - _TAIL_STEP)
-        found = os.pread(fd, end - start, start).rfind(b"\n")
-        if found >= 0:
-            return start + found + 1
-        end = start
-    return 0

@@ -6,7 +6,7 @@ import base64
 import binascii
 import json
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
@@ -91,6 +91,19 @@ class LocalIndex:
             "last_episode_id, last_code_commit FROM hosts ORDER BY host_id"
         )
         return self._catalog.read(lambda connection: [HostSummary(*row) for row in connection.execute(sql)])
+
+    def unstamped_since(self, ns: int) -> Mapping[str, int]:
+        """See `EpisodeIndex.unstamped_since`."""
+        sql = (
+            "SELECT host_id, count(*) FROM episodes WHERE code_commit IS NULL AND received_at_ns >= ? "
+            "GROUP BY host_id"
+        )
+        return self._catalog.read(lambda connection: dict(connection.execute(sql, (ns,)).fetchall()))
+
+    def bad_lines(self) -> int:
+        """See `EpisodeIndex.bad_lines`."""
+        sql = "SELECT bad_lines FROM position"
+        return self._catalog.read(lambda connection: int(connection.execute(sql).fetchone()[0]))
 
 
 def _conditions(filters: Filters) -> tuple[list[str], list[Any]]:

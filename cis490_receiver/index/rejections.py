@@ -1,29 +1,34 @@
-"""rejections.jsonl: the refused PUTs, for the fleet monitor.
+"""rejections.jsonl: the PUTs that stored nothing, for the fleet monitor.
 
 Facts worth having, not worth waiting for: they are written without a sync, bounded in bytes by two
 generations, and lost rather than allowed to fail or slow an answer. What came without a good token has a
 file of its own and a rate of its own, so that a flood of it can neither evict the facts of
-authenticated hosts nor fill the disk.
+authenticated hosts nor fill the disk. Repeats of what is stored (status 200) are no refusals, but tell that their
+host is alive: they have a file of their own too.
 """
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import logging
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
 from cis490_receiver import atomic
 from cis490_receiver.logfmt import event
 from cis490_receiver.models import Rejection
+from cis490_receiver.tail import lines_backwards
 
 log = logging.getLogger(__name__)
 
 FILE_NAME: Final = "rejections.jsonl"
 UNAUTHENTICATED_NAME: Final = "rejections-unauthenticated.jsonl"
+REPEATS_NAME: Final = "repeats.jsonl"
 #: A generation is put aside when it has grown past this.
 GENERATION_BYTES: Final = 8 << 20
 #: How many facts without a token one process writes a second, and how many at once.
@@ -43,6 +48,7 @@ class RejectionFile:
     ) -> None:
         self._authenticated = data_dir / FILE_NAME
         self._unauthenticated = data_dir / UNAUTHENTICATED_NAME
+        self._repeats = data_dir / REPEATS_NAME
         self._generation_bytes = generation_bytes
         self._bucket = _TokenBucket(UNAUTHENTICATED_RATE, UNAUTHENTICATED_BURST, monotonic)
 
@@ -50,7 +56,7 @@ class RejectionFile:
         """See `RejectionLog.record`."""
         if not rejection.authenticated and not self._bucket.take():
             return
-        path = self._authenticated if rejection.authenticated else self._unauthenticated
+        path = self._path_for(rejection)
         try:
             with atomic.locked_file(path) as fd:
                 if os.fstat(fd).st_size > self._generation_bytes:
@@ -59,6 +65,23 @@ class RejectionFile:
                 atomic.write_all(fd, rejection.to_line())
         except OSError as exc:
             log.error(event("rejection-lost", file=path.name, reason=exc.strerror))
+
+    def since(self, ns: int) -> Iterator[Rejection]:
+        """See `RejectionLog.since`."""
+        for path in (self._authenticated, self._repeats, self._unauthenticated):
+            yield from itertools.takewhile(lambda fact: fact.received_at_ns >= ns, _facts(path))
+
+    def _path_for(self, rejection: Rejection) -> Path:
+        if not rejection.authenticated:
+            return self._unauthenticated
+        return self._repeats if rejection.status < 300 else self._authenticated
+
+
+def _facts(path: Path) -> Iterator[Rejection]:
+    """The facts of both generations, newest first; lines that cannot be read are left out."""
+    for line in itertools.chain(lines_backwards(path), lines_backwards(previous_generation(path))):
+        with contextlib.suppress(ValueError):
+            yield Rejection.from_line(line)
 
 
 def previous_generation(path: Path) -> Path:

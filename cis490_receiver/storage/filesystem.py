@@ -44,7 +44,6 @@ log = logging.getLogger(__name__)
 _FOLDER_FLAGS: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ_FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 _CREATE_FLAGS: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_NO_SPACE: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _HASH_STEP: Final = 1 << 20
 _POLL_SECONDS: Final = 0.005
 #: Longest file name that Linux file systems take, in bytes (NAME_MAX, limits.h).
@@ -57,7 +56,7 @@ def storage_errors(doing: str) -> Iterator[None]:
     try:
         yield
     except OSError as exc:
-        kind = StorageFull if exc.errno in _NO_SPACE else StorageFailed
+        kind = StorageFull if exc.errno in atomic.NO_SPACE else StorageFailed
         log.error(
             event(kind.code, doing=doing, errno=errno.errorcode.get(exc.errno or 0), reason=exc.strerror)
         )

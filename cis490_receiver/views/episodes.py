@@ -49,10 +49,13 @@ def blueprint(services: Services) -> Blueprint:
             _refused(services, path, exc, authenticated=False)
             raise
         try:
-            return _answer(_receive(services, path))
+            outcome = _receive(services, path)
         except ReceiverError as exc:
             _refused(services, path, exc, authenticated=True)
             raise
+        if not outcome.new:
+            services.rejections.record(_fact(services, path, 200, "already-present", authenticated=True))
+        return _answer(outcome)
 
     @views.get("/v1/episodes/<rest:path>")
     def get_episode(path: str) -> Response:
@@ -110,21 +113,30 @@ def _send(services: Services, key: EpisodeKey) -> Response:
 
 def _refused(services: Services, path: str, error: ReceiverError, *, authenticated: bool) -> None:
     """Log a refusal and leave it as a fact for the fleet monitor."""
-    host_id, _, name = path.partition("/")
-    episode_id = name.removesuffix(protocol.EPISODE_SUFFIX)
+    host_id, episode_id = _said_names(path)
     status = errors.status_of(error)
     commit = code_commit(request.headers)
     log.warning(event("refused", host=host_id, id=episode_id, status=status, code=error.code, commit=commit))
+    services.rejections.record(_fact(services, path, status, error.code, authenticated=authenticated))
+
+
+def _fact(services: Services, path: str, status: int, code: str, *, authenticated: bool) -> Rejection:
+    host_id, episode_id = _said_names(path)
+    commit = code_commit(request.headers)
     now_ns = services.clock.now_ns()
-    services.rejections.record(
-        Rejection(
-            received_at_wall=wall_time(now_ns),
-            received_at_ns=now_ns,
-            host_id=host_id if protocol.is_valid_id(host_id) else None,
-            episode_id=episode_id if protocol.is_valid_id(episode_id) else None,
-            status=status,
-            code=error.code,
-            code_commit=commit if commit and protocol.is_commit(commit) else None,
-            authenticated=authenticated,
-        )
+    return Rejection(
+        received_at_wall=wall_time(now_ns),
+        received_at_ns=now_ns,
+        host_id=host_id if protocol.is_valid_id(host_id) else None,
+        episode_id=episode_id if protocol.is_valid_id(episode_id) else None,
+        status=status,
+        code=code,
+        code_commit=commit if commit and protocol.is_commit(commit) else None,
+        authenticated=authenticated,
     )
+
+
+def _said_names(path: str) -> tuple[str, str]:
+    """What a path gives as host and episode, valid or not."""
+    host_id, _, name = path.partition("/")
+    return host_id, name.removesuffix(protocol.EPISODE_SUFFIX)

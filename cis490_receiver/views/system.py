@@ -8,6 +8,7 @@ from flask import Blueprint, Response, jsonify, request
 
 from cis490_receiver import protocol
 from cis490_receiver.errors import GateUnavailable, NotReady, ReceiverError
+from cis490_receiver.monitor import heartbeat
 from cis490_receiver.policy.admission import is_preflight, preflight
 from cis490_receiver.policy.auth import check_bearer
 from cis490_receiver.policy.quota import check_reserve
@@ -64,6 +65,9 @@ def not_ready_reasons(services: Services) -> list[str]:
 def warnings(services: Services) -> list[dict[str, Any]]:
     """What does not stop an episode from being taken and should be looked at."""
     found: list[dict[str, Any]] = []
+    age = heartbeat.age_seconds(services.settings.data_dir, services.clock.now_ns())
+    if age is None or age > heartbeat.STALE_SECONDS:
+        found.append({"code": "health-check-not-running", "age_seconds": None if age is None else round(age)})
     if services.gate is not None:
         age = services.gate.snapshot().age_seconds(services.clock.now_ns())
         if age > services.settings.gate_max_age_hours * 3600:

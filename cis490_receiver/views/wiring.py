@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from cis490_receiver.clock import Clock
 from cis490_receiver.config import Settings
-from cis490_receiver.index.base import EpisodeIndex, RejectionLog
+from cis490_receiver.index.base import EpisodeIndex, RejectionLog, ReportStore
 from cis490_receiver.policy.gate import VersionGate
 from cis490_receiver.storage.base import EpisodeStore
 
@@ -20,5 +20,7 @@ class Services:
     store: EpisodeStore
     index: EpisodeIndex
     rejections: RejectionLog
+    #: None when no folder for reports is configured.
+    reports: ReportStore | None
     #: None when every commit is taken.
     gate: VersionGate | None

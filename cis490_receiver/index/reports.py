@@ -1,0 +1,189 @@
+"""The hosts' doctor reports: the latest of each, and a short history of how it was.
+
+``<folder>/<host_id>.json`` is the latest report; ``<folder>/history/<host_id>.jsonl`` has one line a report of the
+last 30 days: when, and which checks failed.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import os
+import threading
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Final
+
+from cis490_receiver import atomic, protocol
+from cis490_receiver.errors import NotFound, ReportNotJson, ReportNotObject, StorageFailed, StorageFull
+from cis490_receiver.index.base import PastReport
+from cis490_receiver.logfmt import event
+from cis490_receiver.models import Report, failed_checks, wall_time
+
+log = logging.getLogger(__name__)
+
+#: How deep a report may nest: a person reads it.
+MAX_DEPTH: Final = 64
+HISTORY_DAYS: Final = 30
+#: More reports than one every 90 minutes for 30 days are not kept.
+HISTORY_LINES: Final = 480
+#: Larger reports are read again for each listing.
+_CACHED_BYTES: Final = 64 * 1024
+
+
+def parse_report(body: bytes) -> dict[str, Any]:
+    """Read a doctor report as strictly as RFC 8259 and a trainer's other tools do: UTF-8, no duplicate
+    names, no NaN or infinity, nested no deeper than `MAX_DEPTH`.
+
+    Raises:
+        ReportNotJson, ReportNotObject: it is not one.
+    """
+    try:
+        report = json.loads(
+            body.decode("utf-8"),
+            object_pairs_hook=_unique,
+            parse_constant=_no_constant,
+            parse_float=_finite,
+        )
+    except (ValueError, RecursionError):
+        raise ReportNotJson from None
+    if not isinstance(report, dict):
+        raise ReportNotObject
+    if _depth(report) > MAX_DEPTH:
+        raise ReportNotJson
+    return report
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise ValueError("a name occurs twice")
+    return members
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError("a number is out of range")
+    return number
+
+
+def _depth(value: Any) -> int:
+    depth, layer = 0, [value]
+    while layer:
+        depth += 1
+        layer = [
+            inner
+            for outer in layer
+            if isinstance(outer, dict | list)
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+        ]
+    return depth
+
+
+class ReportFolder:
+    """See `index.base.ReportStore`. Processes and threads may share the folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._history = folder / "history"
+        #: Host to what its file was and the JSON that stood in it.
+        self._cache: dict[str, tuple[tuple[int, int, int], bytes]] = {}
+        self._lock = threading.Lock()
+
+    def prepare(self) -> None:
+        """Create the folders, durably."""
+        atomic.make_folder(self._history)
+
+    def parse(self, body: bytes) -> dict[str, Any]:
+        """See `parse_report`."""
+        return parse_report(body)
+
+    def put(self, host_id: str, doctor: dict[str, Any], now_ns: int) -> None:
+        """See `ReportStore.put`."""
+        report = Report(host_id, wall_time(now_ns), doctor)
+        try:
+            atomic.replace_file(self._path(host_id), report.to_json())
+            self._note(host_id, PastReport(report.received_at_wall, now_ns, tuple(failed_checks(doctor))))
+        except OSError as exc:
+            kind = StorageFull if exc.errno in atomic.NO_SPACE else StorageFailed
+            log.error(event(kind.code, doing="report", host=host_id, reason=exc.strerror))
+            raise kind from exc
+
+    def get(self, host_id: str) -> Report:
+        """See `ReportStore.get`."""
+        try:
+            return Report.from_json(self._path(host_id).read_bytes())
+        except (OSError, ValueError):
+            raise NotFound("no report of this host is stored") from None
+
+    def history(self, host_id: str) -> list[PastReport]:
+        """See `ReportStore.history`. Lines that cannot be read are left out."""
+        try:
+            lines = self._history_path(host_id).read_bytes().splitlines()
+        except FileNotFoundError:
+            return []
+        return [past for line in lines if (past := _past(line)) is not None]
+
+    def all_json(self) -> Iterator[bytes]:
+        """See `ReportStore.all_json`."""
+        for host_id in self._host_ids():
+            text = self._checked_json(host_id)
+            if text is not None:
+                yield text
+
+    def all(self) -> Iterator[Report]:
+        """See `ReportStore.all`."""
+        for text in self.all_json():
+            yield Report.from_json(text)
+
+    def _host_ids(self) -> list[str]:
+        names = (name.removesuffix(".json") for name in os.listdir(self._folder) if name.endswith(".json"))
+        return sorted(name for name in names if protocol.is_valid_id(name))
+
+    def _checked_json(self, host_id: str) -> bytes | None:
+        path = self._path(host_id)
+        try:
+            with open(path, "rb") as stream:
+                status = os.fstat(stream.fileno())
+                seen = (status.st_ino, status.st_size, status.st_mtime_ns)
+                cached = self._cache.get(host_id)
+                if cached is not None and cached[0] == seen:
+                    return cached[1]
+                text = stream.read().strip()
+                Report.from_json(text)
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError) as exc:
+            log.warning(event("report-unreadable", file=path.name, reason=exc))
+            return None
+        if len(text) <= _CACHED_BYTES:
+            with self._lock:
+                self._cache[host_id] = (seen, text)
+        return text
+
+    def _note(self, host_id: str, past: PastReport) -> None:
+        horizon = past.received_at_ns - HISTORY_DAYS * 86400 * 10**9
+        kept = [item for item in self.history(host_id) if item.received_at_ns >= horizon]
+        lines = [json.dumps(asdict(item)) + "\n" for item in [*kept, past][-HISTORY_LINES:]]
+        atomic.replace_file(self._history_path(host_id), "".join(lines).encode("ascii"))
+
+    def _path(self, host_id: str) -> Path:
+        return self._folder / f"{host_id}.json"
+
+    def _history_path(self, host_id: str) -> Path:
+        return self._history / f"{host_id}.jsonl"
+
+
+def _past(line: bytes) -> PastReport | None:
+    try:
+        data = json.loads(line)
+        return PastReport(str(data["received_at_wall"]), int(data["received_at_ns"]), tuple(data["failed"]))
+    except (ValueError, KeyError, TypeError):
+        return None

@@ -1,0 +1,164 @@
+"""alerts.jsonl: what was raised, at most once for each (host, symptom, hour).
+
+Runs that overlap take turns on the file's lock, and each looks into the file for what the current hour already
+has, so it does not matter how many run, nor whether one died between two lines. A torn last line is cut off by
+the next run. The file is the truth; what was raised is sent on from it (`notify`).
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import itertools
+import json
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from cis490_receiver import atomic
+from cis490_receiver.models import wall_time
+from cis490_receiver.monitor.symptoms import Symptom
+from cis490_receiver.tail import lines_backwards
+
+ALERTS_FILE: Final = "alerts.jsonl"
+STATE_FILE: Final = "monitor.json"
+RAISED: Final = "raised"
+RECOVERED: Final = "recovered"
+#: The file is put aside when it has grown past this; one earlier generation is kept.
+GENERATION_BYTES: Final = 64 << 20
+_HOUR_NS: Final = 3600 * 10**9
+
+Key = tuple[str | None, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """A line of alerts.jsonl."""
+
+    at_wall: str
+    at_ns: int
+    #: ``YYYY-MM-DDTHHZ``: the hour that it counts for.
+    hour: str
+    state: str
+    #: None for the receiver itself.
+    host_id: str | None
+    symptom: str
+    since_wall: str
+    evidence: str
+    remedy: str
+
+    def to_line(self) -> bytes:
+        """The line, newline included."""
+        return json.dumps(asdict(self), separators=(",", ":")).encode("ascii") + b"\n"
+
+    @classmethod
+    def from_line(cls, line: bytes) -> Alert:
+        """Read a line.
+
+        Raises:
+            ValueError: it is not an alert.
+        """
+        data = json.loads(line)
+        if not isinstance(data, dict) or not data.keys() >= {"at_ns", "hour", "state", "host_id", "symptom"}:
+            raise ValueError("not an alert")
+        return cls(**{name: data.get(name, "") for name in cls.__slots__})
+
+
+def hour_of(ns: int) -> str:
+    """The hour bucket of a moment."""
+    return dt.datetime.fromtimestamp(ns // 10**9, tz=dt.UTC).strftime("%Y-%m-%dT%HZ")
+
+
+class AlertLog:
+    """The alerts of one receiver. Any number of processes may use it at once."""
+
+    def __init__(self, data_dir: Path, *, generation_bytes: int = GENERATION_BYTES) -> None:
+        self.path = data_dir / ALERTS_FILE
+        self._previous = data_dir / "alerts.1.jsonl"
+        self._state_path = data_dir / STATE_FILE
+        self._generation_bytes = generation_bytes
+
+    def update(self, symptoms: Iterable[Symptom], now_ns: int) -> list[Alert]:
+        """Raise what this hour has not seen yet, and note what ended. Every line is on stable storage when
+        this returns.
+
+        Returns:
+            The new lines.
+
+        Raises:
+            OSError: they could not be written; what was not is raised by the next run.
+        """
+        current = {symptom.key: symptom for symptom in symptoms}
+        with atomic.locked_file(self.path) as fd:
+            if os.fstat(fd).st_size > self._generation_bytes:
+                os.rename(self.path, self._previous)
+        with atomic.locked_file(self.path) as fd:
+            atomic.cut_torn_line(fd)
+            active = self._active()
+            said = self._said_in_hour(hour_of(now_ns))
+            fresh = [
+                _alert(symptom, RAISED, now_ns)
+                for key, symptom in current.items()
+                if (RAISED, key) not in said
+            ]
+            fresh += [
+                _ended(key, since_wall, now_ns)
+                for key, since_wall in active.items()
+                if key not in current and (RECOVERED, key) not in said
+            ]
+            if fresh:
+                atomic.append_lines(fd, self.path, b"".join(alert.to_line() for alert in fresh))
+            self._remember(active, current)
+        return fresh
+
+    def _said_in_hour(self, hour: str) -> set[tuple[str, Key]]:
+        said = set()
+        for alert in self._newest_first():
+            if alert.hour == hour:
+                said.add((alert.state, (alert.host_id, alert.symptom)))
+            elif alert.hour < hour:
+                break
+        return said
+
+    def _newest_first(self) -> Iterator[Alert]:
+        lines = itertools.chain(lines_backwards(self.path), lines_backwards(self._previous))
+        for line in lines:
+            try:
+                yield Alert.from_line(line)
+            except ValueError:
+                continue
+
+    def _active(self) -> dict[Key, str]:
+        """The symptoms that the last run saw, and since when."""
+        try:
+            data = json.loads(self._state_path.read_bytes())
+            return {(item["host_id"], item["symptom"]): item["since_wall"] for item in data["active"]}
+        except (OSError, ValueError, KeyError, TypeError):
+            return {}
+
+    def _remember(self, before: dict[Key, str], current: dict[Key, Symptom]) -> None:
+        now = {key: before.get(key) or wall_time(symptom.since_ns) for key, symptom in current.items()}
+        if now != before:
+            active = [{"host_id": k[0], "symptom": k[1], "since_wall": since} for k, since in now.items()]
+            atomic.replace_file(self._state_path, json.dumps({"active": active}).encode("ascii"))
+
+
+def _alert(symptom: Symptom, state: str, now_ns: int) -> Alert:
+    return Alert(
+        at_wall=wall_time(now_ns),
+        at_ns=now_ns,
+        hour=hour_of(now_ns),
+        state=state,
+        host_id=symptom.host_id,
+        symptom=symptom.name,
+        since_wall=wall_time(symptom.since_ns),
+        evidence=symptom.evidence,
+        remedy=symptom.remedy,
+    )
+
+
+def _ended(key: Key, since_wall: str, now_ns: int) -> Alert:
+    symptom = Symptom(key[0], key[1], now_ns, "", "")
+    ended: dict[str, Any] = asdict(_alert(symptom, RECOVERED, now_ns))
+    return Alert(**ended | {"since_wall": since_wall, "evidence": "not seen any more"})

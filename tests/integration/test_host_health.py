@@ -1,0 +1,114 @@
+"""Doctor reports on the real server."""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from tests.support.receiver import AUTH, Answer, Receiver
+
+REPORT = {
+    "checks": [{"name": "disk", "status": "fail"}, {"name": "clock", "status": "ok"}],
+    "versions": {"é": 1.5},
+}
+
+
+def put(receiver: Receiver, host: str, body: Any, **headers: str) -> Answer:
+    data = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return receiver.request("PUT", f"/v1/host-health/{host}", data, AUTH | headers)
+
+
+def test_a_report_is_stored_listed_and_replaced(receiver: Receiver) -> None:
+    answer = put(receiver, "b", REPORT)
+    assert (answer.status, answer.json) == (200, {"status": "stored", "host_id": "b"})
+    put(receiver, "a", {"n": 1})
+    put(receiver, "a", {"n": 2})
+    stored = json.loads((receiver.data_dir / "host-health" / "b.json").read_text())
+    assert set(stored) == {"host_id", "received_at_wall", "doctor"} and stored["doctor"] == REPORT
+    (receiver.data_dir / "host-health" / "broken.json").write_text('{"host_id": "broken"')
+    listing = receiver.request("GET", "/v1/host-health", headers=AUTH).json
+    assert [(item["host_id"], item["doctor"]) for item in listing["hosts"]] == [
+        ("a", {"n": 2}),
+        ("b", REPORT),
+    ]
+    assert "report-unreadable file=broken.json" in receiver.log_text()
+    one = receiver.request("GET", "/v1/host-health/b", headers=AUTH).json
+    assert one["doctor"] == REPORT
+    assert [past["failed"] for past in one["history"]] == [["disk"]]
+    assert len(receiver.request("GET", "/v1/host-health/a", headers=AUTH).json["history"]) == 2
+    assert receiver.request("GET", "/v1/host-health/nobody", headers=AUTH).status == 404
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "error"),
+    [
+        (b"", 400, "body must be JSON"),
+        (b"{", 400, "body must be JSON"),
+        (b'{"a": NaN}', 400, "body must be JSON"),
+        (b'{"a": -Infinity}', 400, "body must be JSON"),
+        (b'{"a": 1e999}', 400, "body must be JSON"),
+        (b'{"a": 1, "a": 2}', 400, "body must be JSON"),
+        (b'{"a": "\xff"}', 400, "body must be JSON"),
+        ('{"a": 1}'.encode("utf-16"), 400, "body must be JSON"),
+        (b'{"a": ' + b"9" * 5000 + b"}", 400, "body must be JSON"),
+        (b'{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}", 400, "body must be JSON"),
+        (b'{"a":' + b"[" * 300 + b"]" * 300 + b"}", 400, "body must be JSON"),
+        (b"[1]", 400, "body must be a JSON object"),
+        (b"null", 400, "body must be a JSON object"),
+        (b'{"a": "' + b"x" * (1 << 20) + b'"}', 413, "report exceeds max size"),
+    ],
+)
+def test_what_is_no_report_is_refused(
+    shared_receiver: Receiver, body: bytes, status: int, error: str
+) -> None:
+    answer = put(shared_receiver, "strict", body)
+    assert (answer.status, answer.json["error"]) == (status, error)
+    assert shared_receiver.request("GET", "/v1/host-health/strict", headers=AUTH).status == 404
+
+
+def test_who_and_how_much_is_checked_before_the_body(shared_receiver: Receiver) -> None:
+    assert shared_receiver.request("PUT", "/v1/host-health/h", b"{}").status == 401
+    assert shared_receiver.request("GET", "/v1/host-health").status == 401
+    for bad in ("..", "a/b", "-a", "a" * 129, "%00", ""):
+        answer = put(shared_receiver, bad, b"no json")
+        assert (answer.status, answer.json["error"]) == (400, "bad host_id")
+    largest = b'{"a":"' + b"x" * ((1 << 20) - 8) + b'"}'
+    assert len(largest) == 1 << 20 and put(shared_receiver, "large", largest).status == 200
+    chunks = (b"x" * 100_000 for _ in range(20))
+    answer = shared_receiver.request("PUT", "/v1/host-health/h", chunks, AUTH, encode_chunked=True)
+    assert answer.status == 413
+
+
+def test_reports_can_be_turned_off_and_are_never_gated(start_receiver: Any) -> None:
+    gated: Receiver = start_receiver(gate_enabled="true")
+    assert put(gated, "sick", {"ok": False}).status == 200
+    gated.stop()
+    off: Receiver = start_receiver(health_dir="")
+    assert put(off, "h", {}).status == 404
+    assert off.request("GET", "/v1/host-health", headers=AUTH).status == 404
+
+
+def test_the_listing_is_whole_while_reports_are_written(shared_receiver: Receiver) -> None:
+    hosts = [f"many-{number:02}" for number in range(20)]
+
+    def write(host: str) -> None:
+        for number in range(5):
+            assert put(shared_receiver, host, {"n": number, "pad": "x" * 3000}).status == 200
+
+    def read() -> int:
+        listing = shared_receiver.request("GET", "/v1/host-health", headers=AUTH).json["hosts"]
+        ids = [item["host_id"] for item in listing]
+        assert ids == sorted(ids)
+        return len(ids)
+
+    with ThreadPoolExecutor(6) as pool:
+        writes = [pool.submit(write, host) for host in hosts]
+        counts = [pool.submit(read).result() for _ in range(10)]
+        for one in writes:
+            one.result()
+    assert counts == sorted(counts)
+    final = shared_receiver.request("GET", "/v1/host-health", headers=AUTH).json["hosts"]
+    assert [item["doctor"]["n"] for item in final if item["host_id"] in hosts] == [4] * 20

@@ -1,0 +1,115 @@
+"""At most one alert for each host, symptom and hour, whatever runs, dies or is deleted."""
+
+from __future__ import annotations
+
+import json
+import os
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from cis490_receiver.monitor import notify
+from cis490_receiver.monitor.alerts import AlertLog
+from cis490_receiver.monitor.mutes import Mute, MuteFile, parse_duration
+from cis490_receiver.monitor.symptoms import Symptom
+
+HOUR = 3600 * 10**9
+NOW = 500_000 * HOUR  # the first instant of an hour
+
+
+def symptom(host: str | None, name: str = "silent") -> Symptom:
+    return Symptom(host, name, NOW - HOUR, "seen", "mend it")
+
+
+FLEET = [symptom("a"), symptom("b"), symptom("a", "unstamped"), symptom(None, "disk-low")]
+
+
+def said(folder: Path) -> list[tuple[str, str | None, str, str]]:
+    lines = map(json.loads, (folder / "alerts.jsonl").read_text().splitlines())
+    return [(line["state"], line["host_id"], line["symptom"], line["hour"]) for line in lines]
+
+
+def run(folder: Path) -> int:
+    return len(AlertLog(folder).update(FLEET, NOW))
+
+
+def test_runs_at_once_raise_each_symptom_once(tmp_path: Path) -> None:
+    with ProcessPoolExecutor(8) as pool:
+        assert sum(pool.map(run, [tmp_path] * 24)) == len(FLEET)
+    assert len(said(tmp_path)) == len(set(said(tmp_path))) == len(FLEET)
+
+
+def test_a_symptom_that_stays_is_raised_again_in_the_next_hour_only(tmp_path: Path) -> None:
+    log = AlertLog(tmp_path)
+    times = [NOW, NOW + HOUR - 1, NOW + HOUR, NOW + HOUR + 1, NOW + 3 * HOUR]
+    assert [len(log.update([symptom("a")], now)) for now in times] == [1, 0, 1, 0, 1]
+    # The clock was set back into an hour that has its alert.
+    assert log.update([symptom("a")], NOW + HOUR + 5) == []
+
+
+def test_an_end_is_noted_once_and_a_relapse_in_the_same_hour_is_not_raised_twice(tmp_path: Path) -> None:
+    log = AlertLog(tmp_path)
+    log.update([symptom("a"), symptom("b")], NOW)
+    for _ in range(3):
+        log.update([symptom("b")], NOW + 1)
+    log.update([symptom("a"), symptom("b")], NOW + 2)
+    log.update([], NOW + 3)
+    states = [(state, host) for state, host, *_ in said(tmp_path)]
+    assert states == [("raised", "a"), ("raised", "b"), ("recovered", "a"), ("recovered", "b")]
+
+
+@pytest.mark.parametrize("cut", range(0, 700, 50))
+def test_a_run_that_died_while_writing_is_completed_by_the_next(tmp_path: Path, cut: int) -> None:
+    AlertLog(tmp_path).update(FLEET, NOW)
+    path = tmp_path / "alerts.jsonl"
+    whole = said(tmp_path)
+    os.truncate(path, min(cut, path.stat().st_size))
+    (tmp_path / "monitor.json").unlink()
+    AlertLog(tmp_path).update(FLEET, NOW + 1)
+    assert sorted(said(tmp_path), key=str) == sorted(whole, key=str)
+
+
+def test_the_file_is_bounded_and_the_hour_is_not_forgotten_with_it(tmp_path: Path) -> None:
+    log = AlertLog(tmp_path, generation_bytes=500)
+    for hour in range(20):
+        for _ in range(3):
+            log.update(FLEET, NOW + hour * HOUR)
+    assert (tmp_path / "alerts.jsonl").stat().st_size < 3000
+    both = said(tmp_path)
+    assert len(both) == len(set(both))
+
+
+def test_people_are_told_until_it_was_taken(tmp_path: Path) -> None:
+    sent: list[str] = []
+    answers = iter([False, False, True, True])
+
+    def send(_title: str, body: str) -> bool:
+        taken = next(answers)
+        if taken:
+            sent.extend(body.splitlines())
+        return taken
+
+    log = AlertLog(tmp_path)
+    log.update([symptom("a")], NOW)
+    assert not notify.to_people(tmp_path, send, NOW)
+    log.update([symptom("a"), symptom("b")], NOW)
+    assert not notify.to_people(tmp_path, send, NOW)
+    assert notify.to_people(tmp_path, send, NOW)
+    assert notify.to_people(tmp_path, send, NOW)
+    log.update([symptom("a"), symptom("b"), symptom("c")], NOW)
+    assert notify.to_people(tmp_path, send, NOW)
+    assert [line.split(":")[0] for line in sent] == ["a", "b", "c"]
+
+
+def test_mutes_end_by_themselves(tmp_path: Path) -> None:
+    mutes = MuteFile(tmp_path)
+    mutes.set(Mute("a", NOW + HOUR, "away"), NOW)
+    mutes.set(Mute("b", NOW + 9 * HOUR, "away"), NOW)
+    assert set(mutes.active(NOW)) == {"a", "b"}
+    assert set(mutes.active(NOW + HOUR)) == {"b"}
+    assert mutes.end("b", NOW) and not mutes.end("b", NOW)
+    assert parse_duration("90m") == 5400 and parse_duration("3D") == 3 * 86400
+    for bad in ("", "3", "0h", "-1d", "9999d", "1y"):
+        with pytest.raises(ValueError, match="duration"):
+            parse_duration(bad)

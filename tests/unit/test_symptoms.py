@@ -1,0 +1,157 @@
+"""Each rule just before, at and after its boundary."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+
+from cis490_receiver.config import Settings
+from cis490_receiver.monitor.facts import Facts, HostFacts, ReceiverFacts
+from cis490_receiver.monitor.symptoms import diagnose
+from cis490_receiver.policy.gate import GateCommit, GateSnapshot
+
+NOW = 1_800_000_000 * 10**9
+SECOND, MINUTE, HOUR = 10**9, 60 * 10**9, 3600 * 10**9
+COMMIT = "c" * 40
+WELL = ReceiverFacts(free_bytes=1 << 50, gate=None, bad_lines=0)
+
+
+def host(**facts: Any) -> HostFacts:
+    stamped: dict[str, Any] = {"last_code_commit": COMMIT} if facts.get("last_stored_at_ns") else {}
+    given = stamped | facts
+    if given.get("last_stored_at_ns") is not None:
+        given.setdefault("first_stored_at_ns", given["last_stored_at_ns"])
+    return HostFacts(host_id="h", **given)
+
+
+def names(one: HostFacts | None = None, receiver: ReceiverFacts = WELL, **settings: Any) -> list[str]:
+    hosts = () if one is None else (one,)
+    found = diagnose(
+        Facts(now_ns=NOW, hosts=hosts, receiver=receiver), dataclasses.replace(Settings(), **settings)
+    )
+    for symptom in found:
+        assert symptom.evidence and symptom.remedy
+        assert symptom.since_ns <= NOW + HOUR
+    return [symptom.name for symptom in found]
+
+
+def gate(count: int = 20, window: int = 20, age_ns: int = 0) -> GateSnapshot:
+    commits = tuple(GateCommit(f"{number:040x}", "", "") for number in range(count))
+    return GateSnapshot("r", "origin/main", commits[0].commit, window, commits, (), "", NOW - age_ns)
+
+
+@pytest.mark.parametrize(
+    ("age", "expected"),
+    [
+        (-HOUR, []),  # stored in the future: the clock was set back
+        (0, []),
+        (29 * MINUTE + 59 * SECOND, []),
+        (30 * MINUTE, []),
+        (30 * MINUTE + 1, ["silent"]),
+        (24 * HOUR, ["silent"]),
+        (24 * HOUR + 1, []),
+    ],
+)
+def test_silent(age: int, expected: list[str]) -> None:
+    assert names(host(last_stored_at_ns=NOW - age)) == expected
+    # A refused upload, or a repeat, is a sign of life too.
+    assert names(host(last_stored_at_ns=NOW - age, last_other_at_ns=NOW)) == []
+    # The host that was only ever refused and then went quiet is silent as well.
+    assert names(host(last_other_at_ns=NOW - age)) == expected
+
+
+def test_silent_follows_its_settings() -> None:
+    quiet = host(last_stored_at_ns=NOW - 6 * MINUTE)
+    assert names(quiet) == []
+    assert names(quiet, silent_after_minutes=5) == ["silent"]
+    assert names(host(last_stored_at_ns=NOW - 2 * HOUR), lookback_hours=1) == []
+
+
+@pytest.mark.parametrize(
+    ("facts", "expected"),
+    [
+        ({"recent_refusals": {"commit-rejected": 1}}, ["fatal-only"]),
+        ({"recent_refusals": {"commit-rejected": 9, "conflict": 1}}, ["fatal-only"]),
+        ({"recent_refusals": {"commit-rejected": 9}, "recent_good": 1}, []),
+        ({"recent_refusals": {"commit-rejected": 9, "storage-full": 1}, "recent_server_errors": 1}, []),
+        ({"recent_refusals": {}}, []),
+        ({"recent_refusals": {"missing-commit": 2}, "recent_unstamped": 2}, ["fatal-only", "unstamped"]),
+    ],
+)
+def test_fatal_only(facts: dict[str, Any], expected: list[str]) -> None:
+    assert names(host(last_other_at_ns=NOW, first_recent_refusal_at_ns=NOW, **facts)) == expected
+
+
+@pytest.mark.parametrize(
+    ("facts", "expected"),
+    [
+        ({"last_stored_at_ns": NOW}, []),
+        ({"last_stored_at_ns": NOW, "last_code_commit": None}, ["unstamped"]),
+        ({"last_stored_at_ns": NOW, "recent_unstamped": 1}, ["unstamped"]),
+        ({"last_stored_at_ns": NOW - 23 * HOUR, "last_code_commit": None}, ["silent", "unstamped"]),
+        ({"last_stored_at_ns": NOW - 25 * HOUR, "last_code_commit": None}, []),
+        ({"last_other_at_ns": NOW, "last_refusal_code": "missing-commit"}, ["unstamped"]),
+    ],
+)
+def test_unstamped(facts: dict[str, Any], expected: list[str]) -> None:
+    assert names(host(**facts)) == expected
+
+
+@pytest.mark.parametrize(
+    ("report_age", "failed", "expected"),
+    [
+        (0, ("disk",), ["doctor-failing"]),
+        (48 * HOUR, ("disk",), ["doctor-failing"]),
+        (48 * HOUR + 1, ("disk",), ["doctor-stale"]),
+        (48 * HOUR, (), []),
+        (48 * HOUR + 1, (), ["doctor-stale"]),
+    ],
+)
+def test_doctor(report_age: int, failed: tuple[str, ...], expected: list[str]) -> None:
+    reporting = host(last_stored_at_ns=NOW, report_at_ns=NOW - report_age, report_failed=failed)
+    assert names(reporting) == expected
+    # A host that does not ship owes no report; that it fails is worth knowing all the same.
+    idle = dataclasses.replace(reporting, last_stored_at_ns=None)
+    assert names(idle) == [name for name in expected if name == "doctor-failing"]
+
+
+def test_a_host_that_never_reported_has_48_hours_from_its_first_episode() -> None:
+    assert names(host(last_stored_at_ns=NOW, first_stored_at_ns=NOW - 48 * HOUR)) == []
+    late = host(last_stored_at_ns=NOW, first_stored_at_ns=NOW - 48 * HOUR - 1)
+    assert names(late) == ["doctor-stale"]
+    assert names(late, health_dir="") == []
+
+
+def test_commit_aging_is_the_oldest_tenth_of_a_full_window() -> None:
+    def at(position: int, snapshot: GateSnapshot) -> list[str]:
+        shipping = host(last_stored_at_ns=NOW, last_code_commit=f"{position:040x}")
+        return names(shipping, dataclasses.replace(WELL, gate=snapshot), gate_enabled=True)
+
+    assert at(17, gate()) == []
+    assert at(18, gate()) == at(19, gate()) == ["commit-aging"]
+    assert at(20, gate()) == []  # out of the window: refused, not aging
+    assert at(19, gate(20, window=21)) == []  # a short branch pushes nobody out
+    assert at(0, gate(1, window=1)) == []
+
+
+def test_the_receivers_own() -> None:
+    def own(**facts: Any) -> list[str]:
+        return names(None, dataclasses.replace(WELL, **facts), disk_reserve_bytes=100, gate_enabled=True)
+
+    assert own(gate=gate()) == []
+    assert own(gate=gate(), free_bytes=200) == []
+    assert own(gate=gate(), free_bytes=199) == ["disk-low"]
+    assert own(gate=gate(), free_bytes=None) == ["disk-low"]
+    assert own(gate=gate(age_ns=24 * HOUR)) == []
+    assert own(gate=gate(age_ns=24 * HOUR + 1)) == ["gate-stale"]
+    assert own(gate=None) == ["gate-stale"]
+    assert own(gate=gate(), bad_lines=1) == ["index-damaged"]
+    assert own(gate=gate(), quarantined=1) == ["index-damaged"]
+    assert names(None, dataclasses.replace(WELL, gate=None), disk_reserve_bytes=0) == []
+
+
+def test_an_empty_index_and_a_host_that_never_shipped_are_well() -> None:
+    assert names() == []
+    assert names(host()) == []
