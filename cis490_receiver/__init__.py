@@ -68,7 +68,7 @@ def _create_app(settings: Settings, clock: Clock | None) -> Flask:
     from cis490_receiver.ingest import recover
     from cis490_receiver.policy.gate import GATE_FILE, VersionGate
     from cis490_receiver.rebuild import rebuild_held
-    from cis490_receiver.views import body, episodes, errors, framing, host_health, system
+    from cis490_receiver.views import body, episodes, errors, framing, host_health, listing, system
     from cis490_receiver.views.wiring import Services
 
     logfmt.configure(settings.log_level, journal="JOURNAL_STREAM" in os.environ)
@@ -93,7 +93,7 @@ def _create_app(settings: Settings, clock: Clock | None) -> Flask:
     app.extensions["cis490"] = services
     framing.init_app(app)
     errors.init_app(app)
-    for part in (system, episodes, host_health):
+    for part in (system, episodes, listing, host_health):
         app.register_blueprint(part.blueprint(services))
 
     @app.after_request

@@ -128,6 +128,20 @@ class Episode:
         return record
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filters:
+    """Which episodes a page holds; None is any."""
+
+    host: str | None = None
+    #: First moment, inclusive.
+    since: dt.datetime | None = None
+    #: Last moment, exclusive.
+    until: dt.datetime | None = None
+    episode_type: str | None = None
+    benign_profile: str | None = None
+    commit: str | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Rejection:
     """A PUT that stored nothing: a fact for the fleet monitor. Ids that break the id rule are None."""

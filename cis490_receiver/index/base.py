@@ -2,26 +2,11 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Protocol
 
-from cis490_receiver.models import Episode, EpisodeKey, Rejection, Report
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Filters:
-    """Which episodes a page holds; None is any."""
-
-    host: str | None = None
-    #: First moment, inclusive.
-    since: dt.datetime | None = None
-    #: Last moment, exclusive.
-    until: dt.datetime | None = None
-    episode_type: str | None = None
-    benign_profile: str | None = None
-    commit: str | None = None
+from cis490_receiver.models import Episode, EpisodeKey, Filters, Rejection, Report
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 from cis490_receiver.errors import BadRequest
-from cis490_receiver.index.base import Filters, HostSummary, Page
+from cis490_receiver.index.base import HostSummary, Page
 from cis490_receiver.index.catalog import Catalog
 from cis490_receiver.index.journal import Journal
-from cis490_receiver.models import Episode, EpisodeKey
+from cis490_receiver.models import Episode, EpisodeKey, Filters
 
 JOURNAL_NAME: Final = "index.jsonl"
 CATALOG_NAME: Final = "catalog.sqlite3"

@@ -10,9 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cis490_receiver.index.base import Filters
 from cis490_receiver.index.local import LocalIndex
-from cis490_receiver.models import Episode, EpisodeKey, Upload
+from cis490_receiver.models import Episode, EpisodeKey, Filters, Upload
 
 
 def record(number: int, host: str = "h", size: int = 1) -> Episode:

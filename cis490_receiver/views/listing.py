@@ -1,0 +1,84 @@
+"""What was stored: pages of records, the index itself, a line a host, and the figures for Prometheus."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import asdict
+from typing import Any
+
+from flask import Blueprint, Response, jsonify, request
+
+from cis490_receiver.errors import BadRequest
+from cis490_receiver.models import wall_time
+from cis490_receiver.policy.auth import check_bearer
+from cis490_receiver.policy.query import parse_filters, parse_limit
+from cis490_receiver.views import files, metrics
+from cis490_receiver.views.wiring import Services
+
+
+def blueprint(services: Services) -> Blueprint:
+    """The routes that read the index."""
+    views = Blueprint("listing", __name__)
+
+    def authorize() -> None:
+        check_bearer(request.headers.get("Authorization"), services.settings.bearer_token)
+
+    @views.get("/v1/episodes")
+    def list_episodes() -> Response:
+        authorize()
+        arguments = _single_arguments()
+        page = services.index.page(
+            parse_filters(arguments), limit=parse_limit(arguments), cursor=arguments.get("cursor")
+        )
+        return jsonify({"episodes": [asdict(episode) for episode in page.episodes], "next": page.next})
+
+    @views.get("/v1/index.jsonl")
+    def get_index() -> Response:
+        authorize()
+        return _send_index(services)
+
+    @views.get("/v1/hosts")
+    def list_hosts() -> Response:
+        authorize()
+        hosts: list[dict[str, Any]] = [
+            asdict(host)
+            | {
+                "first_received_at_wall": wall_time(host.first_received_at_ns),
+                "last_received_at_wall": wall_time(host.last_received_at_ns),
+            }
+            for host in services.index.hosts()
+        ]
+        return jsonify({"hosts": hosts})
+
+    @views.get("/metrics")
+    def get_metrics() -> Response:
+        if not services.settings.metrics_public:
+            authorize()
+        return Response(metrics.render(services), content_type=metrics.CONTENT_TYPE)
+
+    return views
+
+
+def _single_arguments() -> dict[str, str]:
+    """The query's arguments.
+
+    Raises:
+        BadRequest: one is given twice.
+    """
+    if any(len(values) > 1 for _, values in request.args.lists()):
+        raise BadRequest("each filter may be given once")
+    return request.args.to_dict()
+
+
+def _send_index(services: Services) -> Response:
+    """The whole lines of the index. Its validators change with every line, so a follower asks for a range from
+    the offset that it has; what lies before that never changes but by reindex, which changes the inode."""
+    stream, end = services.index.open_journal()
+    status = os.fstat(stream.fileno())
+    identity = f"{status.st_ino}-{end}-{status.st_mtime_ns}"
+    etag = hashlib.sha256(identity.encode("ascii")).hexdigest()[:32]
+    representation = files.Representation(stream, end, etag, int(status.st_mtime), "application/jsonl")
+    response = files.send(request, representation)
+    response.headers["X-Index-Generation"] = str(status.st_ino)
+    return response
