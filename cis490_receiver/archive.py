@@ -22,6 +22,12 @@ MAX_WINDOW_BYTES: Final = 1 << 27
 SEARCH_BYTES: Final = 256 << 20
 SEARCH_MEMBERS: Final = 10_000
 
+#: The limits of a whole read: what an episode may come to when it is decompressed, and its members.
+CHECK_BYTES: Final = 1 << 40
+CHECK_MEMBERS: Final = 1_000_000
+
+_ZSTD_MAGIC: Final = 0xFD2FB528
+_SKIPPABLE_MAGIC: Final = 0x184D2A50
 _BLOCK: Final = 512
 _STEP: Final = 128 * 1024
 _REGULAR: Final = frozenset({b"0", b"\0", b"7"})
@@ -141,15 +147,35 @@ def members(stream: Decompressed) -> Iterator[Member]:
     Raises:
         ArchiveError: the stream is not a tar archive, or is cut short.
     """
+    extended: dict[bytes, bytes] = {}
     while any(block := stream.read(_BLOCK)):
-        member = _parse_header(block)
+        member = _parse_header(block, extended)
         start = stream.position
-        yield member
+        extended = _read_extended(stream, member) if block[156:157] == b"x" else {}
+        if block[156:157] != b"x":
+            yield member
         padded = -(-member.size_bytes // _BLOCK) * _BLOCK
         stream.skip(start + padded - stream.position)
 
 
-def _parse_header(block: bytes) -> Member:
+def _read_extended(stream: Decompressed, member: Member) -> dict[bytes, bytes]:
+    """The records of a pax extended header, ``<length> <key>=<value>`` each, which override the next header."""
+    if member.size_bytes > META_MAX_BYTES:
+        raise ArchiveError("an extended header is too large")
+    content = stream.read(member.size_bytes)
+    records: dict[bytes, bytes] = {}
+    while content:
+        digits, _, rest = content.partition(b" ")
+        length = int(digits) if digits.isdigit() and len(digits) < 8 else 0
+        key, _, value = rest[: length - len(digits) - 1].partition(b"=")
+        if length < 5 or length > len(content) or not value.endswith(b"\n"):
+            raise ArchiveError("not a tar archive: bad extended header")
+        records[key] = value[:-1]
+        content = content[length:]
+    return records
+
+
+def _parse_header(block: bytes, extended: dict[bytes, bytes]) -> Member:
     stored = _octal(block[148:156])
     unsigned = sum(block) - sum(block[148:156]) + 8 * 0x20
     if stored != unsigned:
@@ -157,7 +183,10 @@ def _parse_header(block: bytes) -> Member:
     name = block[:100].split(b"\0", 1)[0]
     if block[257:263] == b"ustar\0" and block[345] != 0:
         name = block[345:500].split(b"\0", 1)[0] + b"/" + name
-    return Member(name.decode("utf-8", "replace"), _size(block[124:136]), block[156:157] in _REGULAR)
+    name = extended.get(b"path", name)
+    size = extended.get(b"size", b"")
+    size_bytes = int(size) if size.isdigit() and len(size) < 20 else _size(block[124:136])
+    return Member(name.decode("utf-8", "replace"), size_bytes, block[156:157] in _REGULAR)
 
 
 def _size(raw: bytes) -> int:
@@ -171,3 +200,91 @@ def _octal(raw: bytes) -> int:
         return int(raw.strip(b" \0") or b"0", 8)
     except ValueError:
         raise ArchiveError("not a tar archive: bad number in a header") from None
+
+
+def check(
+    stream: BinaryIO, *, max_bytes: int = CHECK_BYTES, max_members: int = CHECK_MEMBERS
+) -> dict[str, Any]:
+    """Read the whole archive as a trainer would, and give its meta.json.
+
+    Checks every zstd frame to its end (a decoder gives what it has of a truncated one without a word), the
+    frames' checksums, every tar header, the end-of-archive mark, and that there is a meta.json.
+
+    Raises:
+        ArchiveError: the first thing that is wrong.
+    """
+    stream.seek(0)
+    _check_frames(stream)
+    stream.seek(0)
+    reader = zstandard.ZstdDecompressor(max_window_size=MAX_WINDOW_BYTES).stream_reader(
+        stream, read_size=_STEP, read_across_frames=True, closefd=False
+    )
+    meta: dict[str, Any] | None = None
+    try:
+        decompressed = Decompressed(reader, max_bytes)
+        for number, member in enumerate(members(decompressed)):
+            if number >= max_members:
+                raise ArchiveError(f"more than {max_members} members")
+            if meta is None and is_meta(member):
+                meta = parse_meta(decompressed.read(member.size_bytes))
+        # What follows the end mark is padding; reading it checks the last frame's checksum.
+        while reader.read(_STEP):
+            pass
+    except zstandard.ZstdError as exc:
+        raise ArchiveError(f"not a zstd frame that can be read: {exc}") from None
+    if meta is None:
+        raise ArchiveError(f"no {META_NAME} in the archive")
+    return meta
+
+
+def is_zstd(first_bytes: bytes) -> bool:
+    """Whether a file that begins so is a zstd frame (RFC 8878 §3.1.1), skippable or not."""
+    magic = int.from_bytes(first_bytes[:4], "little")
+    return len(first_bytes) >= 4 and (magic == _ZSTD_MAGIC or magic & ~0xF == _SKIPPABLE_MAGIC)
+
+
+def _check_frames(stream: BinaryIO) -> None:
+    """Walk over the frames' blocks (RFC 8878 §3.1.1) without decoding them; the file must end with one."""
+    frames = 0
+    while first := stream.read(4):
+        if not is_zstd(first):
+            raise ArchiveError(
+                "not a zstd frame" if frames == 0 else "there is something behind the last frame"
+            )
+        if int.from_bytes(first, "little") == _ZSTD_MAGIC:
+            _skip_frame(stream)
+        else:
+            _skip(stream, int.from_bytes(_exactly(stream, 4), "little"))
+        frames += 1
+    if frames == 0:
+        raise ArchiveError("the file is empty")
+
+
+def _skip_frame(stream: BinaryIO) -> None:
+    descriptor = _exactly(stream, 1)[0]
+    single_segment = bool(descriptor & 0x20)
+    content_size = (1 if single_segment else 0, 2, 4, 8)[descriptor >> 6]
+    dictionary_id = (0, 1, 2, 4)[descriptor & 3]
+    _skip(stream, (0 if single_segment else 1) + dictionary_id + content_size)
+    last = False
+    while not last:
+        header = int.from_bytes(_exactly(stream, 3), "little")
+        last = bool(header & 1)
+        is_rle = header >> 1 & 3 == 1
+        _skip(stream, 1 if is_rle else header >> 3)
+    if descriptor & 0x04:
+        _skip(stream, 4)
+
+
+def _exactly(stream: BinaryIO, size: int) -> bytes:
+    data = stream.read(size)
+    if len(data) < size:
+        raise ArchiveError("the last zstd frame is cut short")
+    return data
+
+
+def _skip(stream: BinaryIO, size: int) -> None:
+    if size > 0:
+        # A seek would go beyond the end without a word.
+        stream.seek(size - 1, 1)
+        _exactly(stream, 1)

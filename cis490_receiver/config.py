@@ -134,6 +134,14 @@ class Settings:
     metrics_public: bool = _key(False, _boolean, "answer /metrics without a token")
     max_episode_bytes: int = _key(16 << 30, _size(1), "largest episode taken")
     disk_reserve_bytes: int = _key(1 << 30, _size(0), "free space that no upload may touch")
+    validate: str = _key(
+        "off",
+        _choice("off", "magic", "full"),
+        "what an upload must be: anything, something that begins as zstd, an archive that decodes to its end",
+    )
+    max_decompressed_bytes: int = _key(
+        64 << 30, _size(1), 'largest content of an episode, for validate = "full"'
+    )
     gate_enabled: bool = _key(False, _boolean, "take only episodes recorded by a commit in gate.json")
     gate_repo: Path | None = _key(None, _path, "git clone that gate-refresh reads")
     gate_ref: str = _key("origin/main", _text, "branch or ref whose last commits are accepted")

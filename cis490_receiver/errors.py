@@ -148,6 +148,16 @@ class ShaMismatch(ReceiverError):
         super().__init__(None, status="sha-mismatch", actual_sha256=actual_sha256)
 
 
+class BadArchive(ReceiverError):
+    """The body is what was announced, and a trainer could not open it; `reason` says why."""
+
+    code = "bad-archive"
+    default_message = "the episode is not a .tar.zst that can be opened"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(None, reason=reason)
+
+
 class Conflict(ReceiverError):
     code = "conflict"
     default_message = "another episode is stored under this name"

@@ -16,7 +16,7 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import BinaryIO, Final, Protocol
 
 from cis490_receiver.clock import Clock
 from cis490_receiver.errors import Conflict, EpisodeBusy, ShaMismatch
@@ -44,6 +44,22 @@ class Body(Protocol):
         ...
 
 
+class Inspector(Protocol):
+    """Decides whether a body is worth keeping (`policy.inspection`)."""
+
+    def look_at_start(self, first_bytes: bytes) -> None:
+        """Raises:
+        BadArchive: no archive begins with `first_bytes`, the body's first piece.
+        """
+        ...
+
+    def look_at_whole(self, open_body: Callable[[], BinaryIO]) -> None:
+        """Raises:
+        BadArchive: the whole body is no archive that can be opened.
+        """
+        ...
+
+
 #: Makes the index line of an episode whose line was lost, from its key, digest and held bytes.
 Rebuild = Callable[[EpisodeKey, str, Held], Episode]
 
@@ -64,6 +80,7 @@ def receive_episode(
     index: EpisodeIndex,
     clock: Clock,
     buffer: memoryview,
+    inspector: Inspector,
 ) -> Outcome:
     """Store the episode that `upload` announces and `body` brings.
 
@@ -73,6 +90,7 @@ def receive_episode(
     Raises:
         Conflict: other bytes are stored under this name, and stay.
         ShaMismatch: the body is not what was announced; nothing stays.
+        BadArchive: `inspector` refuses it; nothing stays.
         ReceiverError: whatever `body`, `store` and `index` raise; nothing was promised.
     """
     started = time.monotonic()
@@ -80,10 +98,11 @@ def receive_episode(
     if (known := _already_there(upload, store, index, clock)) is not None:
         return known
     with store.receive(upload.key) as incoming:
-        _copy(body, incoming, buffer)
+        _copy(body, incoming, buffer, inspector)
         actual = incoming.hexdigest()
         if actual != upload.sha256:
             raise ShaMismatch(actual)
+        inspector.look_at_whole(incoming.open)
         incoming.sync()
         episode = Episode.from_upload(upload, size_bytes=incoming.size_bytes, received_at_ns=clock.now_ns())
         if incoming.publish():
@@ -119,8 +138,10 @@ def recover(store: EpisodeStore, index: EpisodeIndex, rebuild: Rebuild) -> int:
     return completed
 
 
-def _copy(body: Body, incoming: Incoming, buffer: memoryview) -> None:
+def _copy(body: Body, incoming: Incoming, buffer: memoryview, inspector: Inspector) -> None:
     while (count := body.readinto(buffer)) > 0:
+        if incoming.size_bytes == 0:
+            inspector.look_at_start(bytes(buffer[: min(count, 16)]))
         incoming.write(buffer[:count])
 
 

@@ -37,7 +37,7 @@ ALLOWED: dict[str, set[str]] = {
     "views": SMALL | BASES | {"policy", "ingest", "monitor"},
     "client": {"protocol", "errors"},
 }
-ANYTHING = {"", "__main__", "backends", "maintenance", "commands"}
+ANYTHING = {"", "__main__", "backends", "maintenance", "reindexing", "verifying", "commands"}
 
 
 def modules() -> dict[str, Path]:

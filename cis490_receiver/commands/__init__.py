@@ -26,6 +26,8 @@ MODULES: Final = {
     "gate-show": "cis490_receiver.commands.gate_show",
     "health-check": "cis490_receiver.commands.health_check",
     "mute": "cis490_receiver.commands.mute",
+    "reindex": "cis490_receiver.commands.reindex",
+    "verify": "cis490_receiver.commands.verify",
 }
 
 EXIT_FOUND: Final = 1

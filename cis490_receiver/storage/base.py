@@ -38,6 +38,14 @@ class Incoming(Protocol):
         """SHA-256 of what was written so far, as 64 lower-case hex digits."""
         ...
 
+    def open(self) -> BinaryIO:
+        """What was written so far, to be read; the caller closes it.
+
+        Raises:
+            StorageFailed: it cannot be read.
+        """
+        ...
+
     def sync(self) -> None:
         """Put the bytes on stable storage.
 
@@ -151,6 +159,6 @@ class EpisodeStore(Protocol):
         was in flight, not what is stored."""
         ...
 
-    def keys(self) -> Iterator[EpisodeKey]:
+    def all_keys(self) -> Iterator[EpisodeKey]:
         """Every published episode, in no particular order."""
         ...

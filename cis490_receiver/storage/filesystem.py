@@ -46,6 +46,7 @@ _READ_FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 _CREATE_FLAGS: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _HASH_STEP: Final = 1 << 20
 _POLL_SECONDS: Final = 0.005
+_QUARANTINE_SECONDS: Final = 30.0
 #: Longest file name that Linux file systems take, in bytes (NAME_MAX, limits.h).
 _NAME_MAX: Final = 255
 
@@ -69,6 +70,7 @@ class FilesystemStore:
     def __init__(self, data_dir: Path) -> None:
         self._episodes = data_dir / "episodes"
         self._incoming = data_dir / "incoming"
+        self._quarantine = data_dir / "quarantine"
         #: Host folders (by name and inode) whose entry in ``episodes/`` this process has synced.
         self._synced_hosts: set[tuple[str, int]] = set()
         self._sync_lock = threading.Lock()
@@ -143,12 +145,36 @@ class FilesystemStore:
             if key is not None:
                 yield key
 
-    def keys(self) -> Iterator[EpisodeKey]:
-        """See `EpisodeStore.keys`."""
+    def all_keys(self) -> Iterator[EpisodeKey]:
+        """See `EpisodeStore.all_keys`."""
         with os.scandir(self._episodes) as hosts:
             for host in hosts:
                 if protocol.is_valid_id(host.name) and host.is_dir(follow_symlinks=False):
                     yield from self._keys_of(host.name)
+
+    def quarantine(self, key: EpisodeKey) -> bool:
+        """Move the published episode `key` to ``quarantine/``, durably, keeping what was moved there before.
+        Its name is free for another upload then. For episodes whose bytes are not what was acknowledged, and
+        for nothing else.
+
+        Returns:
+            False when nothing is published under `key`.
+
+        Raises:
+            StorageFailed: it cannot be moved.
+        """
+        with self.hold(key, wait_seconds=_QUARANTINE_SECONDS) as held, storage_errors("quarantine"):
+            if held is None:
+                return False
+            folder = self._quarantine / key.host_id
+            atomic.make_folder(folder)
+            target = folder / f"{key.episode_id}.{time.time_ns()}{protocol.EPISODE_SUFFIX}"
+            os.rename(self._episodes / key.host_id / key.file_name, target)
+            # The new name first: a crash in between shows the file under both names, not under none.
+            atomic.sync_folder(folder)
+            atomic.sync_folder(self._episodes / key.host_id)
+            log.warning(event("quarantined", host=key.host_id, id=key.episode_id, file=target.name))
+            return True
 
     def _keys_of(self, host_id: str) -> Iterator[EpisodeKey]:
         with os.scandir(self._episodes / host_id) as entries:
@@ -313,6 +339,11 @@ class IncomingFile:
     def hexdigest(self) -> str:
         """See `Incoming.hexdigest`."""
         return self._hash.hexdigest()
+
+    def open(self) -> BinaryIO:
+        """See `Incoming.open`."""
+        with storage_errors("open"):
+            return open(self._store._incoming / self._name, "rb")
 
     def sync(self) -> None:
         """See `Incoming.sync`."""

@@ -19,6 +19,7 @@ from cis490_receiver.policy.admission import admit
 from cis490_receiver.policy.auth import check_bearer
 from cis490_receiver.policy.headers import code_commit
 from cis490_receiver.policy.identifiers import stored_key, uploaded_key
+from cis490_receiver.policy.inspection import inspector
 from cis490_receiver.policy.quota import check_reserve
 from cis490_receiver.views import errors, files
 from cis490_receiver.views.body import request_body
@@ -83,6 +84,7 @@ def _receive(services: Services, path: str) -> Outcome:
         index=services.index,
         clock=services.clock,
         buffer=memoryview(bytearray(PIECE_BYTES)),
+        inspector=inspector(settings),
     )
 
 

@@ -33,6 +33,7 @@ STATUS: Final[dict[type[errors.ReceiverError], int]] = {
     errors.BodyMalformed: 400,
     errors.BodyTimeout: 408,
     errors.ShaMismatch: 400,
+    errors.BadArchive: 422,
     errors.Conflict: 409,
     errors.ReportNotJson: 400,
     errors.ReportNotObject: 400,

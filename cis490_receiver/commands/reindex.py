@@ -1,0 +1,74 @@
+"""``cis490-receiver reindex``: make index.jsonl agree with the episodes on disk."""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import Any
+
+import click
+
+from cis490_receiver import logfmt
+from cis490_receiver.backends import use_backends
+from cis490_receiver.clock import SystemClock
+from cis490_receiver.commands.shared import data_folder, json_option, progress
+from cis490_receiver.config import load
+from cis490_receiver.errors import ReceiverError
+from cis490_receiver.reindexing import Outcome, Reindexer
+
+log = logging.getLogger(__name__)
+
+
+@click.command("reindex")
+@click.option("--dry-run", is_flag=True, help="Say what would change; change nothing.")
+@click.option(
+    "--jobs", type=click.IntRange(1, 64), help="How many files to hash at once; default: the cores."
+)
+@json_option
+def command(dry_run: bool, jobs: int | None, as_json: bool) -> None:
+    """Make index.jsonl agree with the episodes on disk, while the receiver goes on.
+
+    Good lines are kept as they are. An episode without a line gets one, from its bytes and the meta.json in
+    it. A line without an episode is moved to index-set-aside.jsonl. All of it is swapped in at once;
+    interrupted at any point, the old index stays. Exit status 1: an episode is damaged (its size is not its
+    line's), or with --dry-run, something would change.
+    """
+    settings = load()
+    folder = data_folder(settings)
+    logfmt.configure("error" if as_json else settings.log_level)
+    store, index = use_backends(settings)
+    reindexer = Reindexer(folder, store, index.journal, SystemClock(), jobs=jobs)
+    try:
+        with progress("hashing", show=not as_json) as advance:
+            outcome = reindexer.run(dry_run=dry_run, advance=advance)
+    except (ReceiverError, OSError) as exc:
+        click.echo(f"reindex: failed, the index is as it was: {exc}", err=True)
+        raise SystemExit(1) from None
+    except KeyboardInterrupt:
+        click.echo("reindex: interrupted, the index is as it was", err=True)
+        raise SystemExit(130) from None
+    click.echo(json.dumps(_as_dict(outcome, dry_run), indent=2) if as_json else _as_text(outcome, dry_run))
+    raise SystemExit(1 if outcome.damaged or (dry_run and outcome.changes) else 0)
+
+
+def _as_dict(outcome: Outcome, dry_run: bool) -> dict[str, Any]:
+    return {
+        "kept": outcome.kept,
+        "rebuilt": outcome.rebuilt,
+        "set_aside": outcome.set_aside,
+        "damaged": [str(key) for key in outcome.damaged],
+        "swapped": outcome.changes > 0 and not dry_run,
+    }
+
+
+def _as_text(outcome: Outcome, dry_run: bool) -> str:
+    done = f"{outcome.kept} lines kept, {outcome.rebuilt} rebuilt, {outcome.set_aside} set aside"
+    lines = [f"{done}, {len(outcome.damaged)} episodes damaged"]
+    lines += [f"  damaged: {key} is not as long as its line says" for key in outcome.damaged[:20]]
+    if outcome.damaged:
+        lines.append("  `cis490-receiver verify --quarantine` moves damaged episodes out of the way")
+    if not outcome.changes:
+        lines.append("the index agrees with the disk; nothing was changed")
+    elif dry_run:
+        lines.append("nothing was changed (dry run)")
+    return "\n".join(lines)

@@ -1,0 +1,289 @@
+"""Make the journal agree with the episodes on disk, beside live writers.
+
+The new journal is written beside the old one: first the good lines of the old, then a line for each episode
+that has none. Only the last step takes the journal's lock: what was appended meanwhile is carried over, the
+new file is synced and renamed over the old one. A writer that waited for the lock finds that the name went to
+another file and takes that (`atomic.locked_file`). Interrupted before the rename, nothing happened.
+
+Which episodes have a line is kept in a scratch SQLite file, so memory does not grow with their number.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import sqlite3
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import islice, repeat
+from pathlib import Path
+from typing import IO, BinaryIO, Final
+
+from cis490_receiver import atomic
+from cis490_receiver.clock import Clock
+from cis490_receiver.errors import EpisodeBusy, StorageFailed
+from cis490_receiver.index.journal import Journal
+from cis490_receiver.models import Episode, EpisodeKey, wall_time
+from cis490_receiver.rebuild import rebuild_held
+from cis490_receiver.storage.base import EpisodeStore
+
+SET_ASIDE_FILE: Final = "index-set-aside.jsonl"
+_WORK_NAME: Final = "index.jsonl.reindex"
+_HOLD_SECONDS: Final = 60.0
+_BATCH: Final = 256
+
+#: Told the bytes of each file that was hashed.
+Advance = Callable[[int], None]
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What a run did, or would do."""
+
+    kept: int = 0
+    rebuilt: int = 0
+    set_aside: int = 0
+    #: Episodes whose stored length is not their line's: the line is kept, and is right.
+    damaged: list[EpisodeKey] = field(default_factory=list)
+
+    @property
+    def changes(self) -> int:
+        """How many lines differ from before."""
+        return self.rebuilt + self.set_aside
+
+
+class Reindexer:
+    """One run. Two at once exclude each other."""
+
+    def __init__(
+        self, folder: Path, store: EpisodeStore, journal: Journal, clock: Clock, *, jobs: int | None = None
+    ) -> None:
+        self._folder = folder
+        self._store = store
+        self._journal = journal
+        self._clock = clock
+        self._jobs = jobs or os.cpu_count() or 1
+        self._work = folder / _WORK_NAME
+
+    def run(self, *, dry_run: bool = False, advance: Advance = lambda _bytes: None) -> Outcome:
+        """Do it, or only look.
+
+        Raises:
+            StorageFailed: another run is at it, or an episode cannot be read.
+            OSError: the new journal cannot be written; the old one stands.
+        """
+        with atomic.locked_file_or_none(self._folder / "reindex.lock") as lock:
+            if lock is None:
+                raise StorageFailed("another reindex is running")
+            with (
+                _Lines.open() as lines,
+                open(self._work, "w+b") as work,
+                tempfile.TemporaryFile(dir=self._folder) as aside,
+            ):
+                try:
+                    return self._run(lines, work, aside, dry_run=dry_run, advance=advance)
+                finally:
+                    # After the swap the name is gone already.
+                    self._work.unlink(missing_ok=True)
+
+    def _run(
+        self, lines: _Lines, work: IO[bytes], aside: IO[bytes], *, dry_run: bool, advance: Advance
+    ) -> Outcome:
+        outcome = Outcome()
+        stream, end = self._journal.open()
+        with stream:
+            _count_lines(lines, stream, end)
+            self._keep_good_lines(lines, _whole_lines(stream, end), work, aside, outcome)
+            newest = _Newest(stream, end)
+            for episode in self._rebuild_missing(lines, newest, advance):
+                work.write(episode.to_line())
+                outcome.rebuilt += 1
+            if outcome.changes and not dry_run:
+                self._swap(lines, work, aside, stream, end)
+        return outcome
+
+    def _keep_good_lines(
+        self, lines: _Lines, journal: Iterator[bytes], work: IO[bytes], aside: IO[bytes], outcome: Outcome
+    ) -> None:
+        for line in journal:
+            reason = self._judge(lines, line, outcome)
+            if reason is None:
+                work.write(line)
+                outcome.kept += 1
+            else:
+                aside.write(self._set_aside_line(line, reason))
+                outcome.set_aside += 1
+
+    def _judge(self, lines: _Lines, line: bytes, outcome: Outcome) -> str | None:
+        """Why a line does not stay; None when it does."""
+        try:
+            episode = Episode.from_line(line)
+        except ValueError:
+            return "not-a-record"
+        stream = self._store.open(episode.key)
+        if stream is None:
+            return "no-episode"
+        with stream:
+            same_size = os.fstat(stream.fileno()).st_size == episode.size_bytes
+            # Of several lines, the one that describes the bytes is right, wherever it stands.
+            if lines.is_repeated(episode.key) and not _describes(episode, stream):
+                return "duplicate"
+        if not lines.keep(episode.key):
+            return "duplicate"
+        if not same_size:
+            outcome.damaged.append(episode.key)
+        return None
+
+    def _rebuild_missing(self, lines: _Lines, newest: _Newest, advance: Advance) -> Iterator[Episode]:
+        """A line for each episode that has none, hashed on all cores, a batch in memory at a time."""
+        keys = (key for key in self._store.all_keys() if not lines.is_kept(key))
+        with ThreadPoolExecutor(self._jobs) as pool:
+            while batch := list(islice(keys, _BATCH)):
+                for episode in pool.map(self._rebuild, batch, repeat(newest)):
+                    if episode is not None:
+                        advance(episode.size_bytes)
+                        lines.keep(episode.key)
+                        yield episode
+
+    def _rebuild(self, key: EpisodeKey, newest: _Newest) -> Episode | None:
+        """The line of a published episode; None when it has one after all, or is gone. Its writer, if it had
+        one a moment ago, has appended its line by the time that it lets go of the episode."""
+        try:
+            with self._store.hold(key, wait_seconds=_HOLD_SECONDS) as held:
+                if held is None or newest.has(key):
+                    return None
+                episode = rebuild_held(key, held.hexdigest(), held)
+                held.make_durable()
+                return episode
+        except EpisodeBusy:
+            return None
+
+    def _swap(self, lines: _Lines, work: IO[bytes], aside: IO[bytes], old: BinaryIO, read_to: int) -> None:
+        # First, so that no line is ever in neither file.
+        with atomic.locked_file(self._folder / SET_ASIDE_FILE) as fd:
+            atomic.cut_torn_line(fd)
+            aside.seek(0)
+            while piece := aside.read(1 << 20):
+                atomic.write_all(fd, piece)
+            os.fsync(fd)
+        atomic.sync_folder(self._folder)
+        with self._journal.locked() as fd:
+            if not os.path.samestat(os.fstat(fd), os.fstat(old.fileno())):
+                raise StorageFailed("the index was swapped by somebody else meanwhile")
+            old.seek(read_to)
+            for line in _whole_lines(old, atomic.whole_lines_end(fd)):
+                if not _is_line_of_kept(lines, line):
+                    work.write(line)
+            work.flush()
+            os.fchmod(work.fileno(), atomic.FILE_MODE)
+            os.fsync(work.fileno())
+            os.rename(self._work, self._journal.path)
+            atomic.sync_folder(self._folder)
+
+    def _set_aside_line(self, line: bytes, reason: str) -> bytes:
+        data = {
+            "reason": reason,
+            "set_aside_at_wall": wall_time(self._clock.now_ns()),
+            "line": line.rstrip(b"\n").decode("utf-8", "backslashreplace"),
+        }
+        return json.dumps(data).encode("ascii") + b"\n"
+
+
+class _Lines:
+    """Which episodes have a line: a scratch table on disk, without a name, gone with the process."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    @classmethod
+    @contextlib.contextmanager
+    def open(cls) -> Iterator[_Lines]:
+        with contextlib.closing(sqlite3.connect("", isolation_level=None)) as connection:
+            connection.execute(
+                "CREATE TABLE lines (host_id TEXT, episode_id TEXT, count INTEGER, kept INTEGER, "
+                "PRIMARY KEY (host_id, episode_id)) WITHOUT ROWID"
+            )
+            yield cls(connection)
+
+    def count(self, key: EpisodeKey) -> None:
+        """Note that the journal has a line, or one more, of `key`."""
+        self._connection.execute(
+            "INSERT INTO lines VALUES (?, ?, 1, 0) ON CONFLICT DO UPDATE SET count = count + 1",
+            (key.host_id, key.episode_id),
+        )
+
+    def is_repeated(self, key: EpisodeKey) -> bool:
+        """Whether the journal has several lines of `key`."""
+        return self._look_up("count", key) > 1
+
+    def keep(self, key: EpisodeKey) -> bool:
+        """Note that a line of `key` is in the new journal; False when one is there already."""
+        if self.is_kept(key):
+            return False
+        self._connection.execute(
+            "INSERT INTO lines VALUES (?, ?, 1, 1) ON CONFLICT DO UPDATE SET kept = 1",
+            (key.host_id, key.episode_id),
+        )
+        return True
+
+    def is_kept(self, key: EpisodeKey) -> bool:
+        """Whether a line of `key` is in the new journal."""
+        return self._look_up("kept", key) == 1
+
+    def _look_up(self, column: str, key: EpisodeKey) -> int:
+        sql = f"SELECT {column} FROM lines WHERE host_id = ? AND episode_id = ?"
+        row = self._connection.execute(sql, (key.host_id, key.episode_id)).fetchone()
+        return int(row[0]) if row else 0
+
+
+class _Newest:
+    """The episodes whose lines were appended since the journal was read. Threads may share it."""
+
+    def __init__(self, stream: BinaryIO, read_to: int) -> None:
+        self._fd = stream.fileno()
+        self._position = read_to
+        self._keys: set[EpisodeKey] = set()
+        self._lock = threading.Lock()
+
+    def has(self, key: EpisodeKey) -> bool:
+        """Whether `key` is among them by now."""
+        with self._lock:
+            end = atomic.whole_lines_end(self._fd)
+            for line in os.pread(self._fd, max(0, end - self._position), self._position).splitlines():
+                with contextlib.suppress(ValueError):
+                    self._keys.add(Episode.from_line(line).key)
+            self._position = max(end, self._position)
+            return key in self._keys
+
+
+def _whole_lines(stream: BinaryIO, end: int) -> Iterator[bytes]:
+    """The lines from where the stream stands to `end`, with their newlines."""
+    while stream.tell() < end:
+        yield stream.readline()
+
+
+def _count_lines(lines: _Lines, stream: BinaryIO, end: int) -> None:
+    for line in _whole_lines(stream, end):
+        with contextlib.suppress(ValueError):
+            lines.count(Episode.from_line(line).key)
+    stream.seek(0)
+
+
+def _describes(episode: Episode, stream: BinaryIO) -> bool:
+    digest = hashlib.sha256()
+    while piece := stream.read(1 << 20):
+        digest.update(piece)
+    return digest.hexdigest() == episode.sha256
+
+
+def _is_line_of_kept(lines: _Lines, line: bytes) -> bool:
+    """Whether a line was rebuilt for the episode of this one, whose client came back after that."""
+    try:
+        return lines.is_kept(Episode.from_line(line).key)
+    except ValueError:
+        return False

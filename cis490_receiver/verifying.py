@@ -1,0 +1,174 @@
+"""Read stored episodes back and see whether a trainer could use them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import random
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from cis490_receiver import archive, atomic
+from cis490_receiver.index.base import EpisodeIndex
+from cis490_receiver.models import Episode, EpisodeKey, Filters
+from cis490_receiver.storage.base import EpisodeStore
+
+STATE_FILE: Final = "verify.json"
+_PAGE: Final = 500
+_STEP: Final = 1 << 20
+
+#: Told the bytes of each episode that was read.
+Advance = Callable[[int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """What is wrong with an episode."""
+
+    key: EpisodeKey
+    #: ``missing``, ``size``, ``sha256``, ``archive`` or ``meta``.
+    kind: str
+    detail: str
+
+    @property
+    def spoils(self) -> bool:
+        """Whether the stored bytes are not what was acknowledged; else they never were a good archive."""
+        return self.kind in ("size", "sha256")
+
+
+@dataclass(slots=True)
+class Report:
+    """What a run found."""
+
+    checked: int = 0
+    size_bytes: int = 0
+    damaged: list[Damage] = field(default_factory=list)
+    #: Whether everything that was chosen was read; else the next run with `resume` goes on.
+    complete: bool = True
+
+
+class Throttle:
+    """Holds a reader to `bytes_per_second`; None is no limit."""
+
+    def __init__(self, bytes_per_second: float | None) -> None:
+        self._rate = bytes_per_second
+        self._started = time.monotonic()
+        self._read = 0
+
+    def spend(self, count: int) -> None:
+        """Note that `count` bytes were read, and wait as long as that is too fast."""
+        if self._rate is not None:
+            self._read += count
+            ahead = self._read / self._rate - (time.monotonic() - self._started)
+            if ahead > 0:
+                time.sleep(ahead)
+
+
+class Verifier:
+    """One run over what `filters` choose, newest first."""
+
+    def __init__(
+        self,
+        folder: Path,
+        store: EpisodeStore,
+        index: EpisodeIndex,
+        *,
+        throttle: Throttle,
+        sample: float = 1.0,
+        deadline: float | None = None,
+    ) -> None:
+        """Read a random part `sample` (0 to 1) of the episodes, until `deadline` (of `time.monotonic`)."""
+        self._state = folder / STATE_FILE
+        self._store = store
+        self._index = index
+        self._throttle = throttle
+        self._sample = sample
+        self._deadline = deadline
+
+    def run(self, filters: Filters, *, resume: bool, advance: Advance = lambda _bytes: None) -> Report:
+        """Check episode by episode. A run that ends early, by its deadline or by ^C, leaves its place.
+
+        Raises:
+            ReceiverError: the index or an episode cannot be read.
+        """
+        report = Report()
+        cursor = self._place() if resume else None
+        try:
+            for page_cursor, episodes in self._pages(filters, cursor):
+                cursor = page_cursor
+                for episode in episodes:
+                    if self._deadline is not None and time.monotonic() > self._deadline:
+                        report.complete = False
+                        return report
+                    if random.random() < self._sample:  # noqa: S311 - a sample, not a secret
+                        self._check_one(episode, report, advance)
+            cursor = None
+        except KeyboardInterrupt:
+            report.complete = False
+        finally:
+            self._leave_place(cursor)
+        return report
+
+    def _pages(self, filters: Filters, cursor: str | None) -> Iterator[tuple[str | None, list[Episode]]]:
+        while True:
+            page = self._index.page(filters, limit=_PAGE, cursor=cursor)
+            yield cursor, list(page.episodes)
+            if page.next is None:
+                return
+            cursor = page.next
+
+    def _check_one(self, episode: Episode, report: Report, advance: Advance) -> None:
+        stream = self._store.open(episode.key)
+        report.checked += 1
+        if stream is None:
+            report.damaged.append(Damage(episode.key, "missing", "there is no such file"))
+            return
+        with stream:
+            report.size_bytes += os.fstat(stream.fileno()).st_size
+            damage = check_episode(episode, stream, self._throttle)
+        if damage is not None:
+            report.damaged.append(damage)
+        advance(episode.size_bytes)
+
+    def _place(self) -> str | None:
+        try:
+            cursor = json.loads(self._state.read_bytes())["cursor"]
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        return cursor if isinstance(cursor, str) else None
+
+    def _leave_place(self, cursor: str | None) -> None:
+        atomic.replace_file(self._state, json.dumps({"cursor": cursor}).encode("ascii"))
+
+
+def check_episode(episode: Episode, stream: BinaryIO, throttle: Throttle) -> Damage | None:
+    """What is wrong with `stream`, which the index describes as `episode`; None when all is well."""
+    size_bytes = os.fstat(stream.fileno()).st_size
+    if size_bytes != episode.size_bytes:
+        return Damage(episode.key, "size", f"{size_bytes} bytes, the index says {episode.size_bytes}")
+    digest = hashlib.sha256()
+    while piece := stream.read(_STEP):
+        digest.update(piece)
+        throttle.spend(len(piece))
+    if digest.hexdigest() != episode.sha256:
+        return Damage(episode.key, "sha256", f"{digest.hexdigest()}, the index says {episode.sha256}")
+    try:
+        meta = archive.check(stream)
+    except archive.ArchiveError as exc:
+        return Damage(episode.key, "archive", str(exc))
+    return _compare_meta(episode, meta)
+
+
+def _compare_meta(episode: Episode, meta: dict[str, object]) -> Damage | None:
+    """Whether meta.json says something else than the index line. What either leaves open agrees."""
+    for name in ("host_id", "episode_id", "schema_version", "code_commit", "episode_type", "benign_profile"):
+        said, recorded = meta.get(name), getattr(episode, name)
+        if isinstance(said, str) and name not in ("host_id", "episode_id"):
+            said = said.strip().lower()
+        if said is not None and recorded is not None and said != recorded:
+            return Damage(episode.key, "meta", f"{name} is {said!r} in meta.json, {recorded!r} in the index")
+    return None
