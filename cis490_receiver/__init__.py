@@ -66,6 +66,7 @@ def _create_app(settings: Settings, clock: Clock | None) -> Flask:
     from cis490_receiver.commands import register
     from cis490_receiver.index.rejections import RejectionFile
     from cis490_receiver.ingest import recover
+    from cis490_receiver.policy.auth import Authenticator
     from cis490_receiver.policy.gate import GATE_FILE, VersionGate
     from cis490_receiver.rebuild import rebuild_held
     from cis490_receiver.views import body, episodes, errors, framing, host_health, listing, system
@@ -79,9 +80,11 @@ def _create_app(settings: Settings, clock: Clock | None) -> Flask:
     app = Flask(__name__, static_folder=None)
     app.url_map.merge_slashes = False
     app.url_map.converters["rest"] = episodes.RestOfPath
+    clock = clock or SystemClock()
     services = Services(
         settings=settings,
-        clock=clock or SystemClock(),
+        clock=clock,
+        authenticator=Authenticator(settings, clock),
         store=store,
         index=index,
         rejections=RejectionFile(settings.data_dir),

@@ -108,6 +108,13 @@ def _urls(value: object) -> tuple[str, ...]:
     return tuple(words)
 
 
+def _addresses(value: object) -> tuple[str, ...]:
+    words = value.replace(",", " ").split() if isinstance(value, str) else value
+    if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+        raise ValueError("must be a list of IP addresses")
+    return tuple(str(ipaddress.ip_address(word)) for word in words)
+
+
 def _key(default: Any, parse: Callable[[object], Any], doc: str, *, secret: bool = False) -> Any:
     metadata = {"parse": parse, "doc": doc, "secret": secret}
     return field(default=default, metadata=metadata, repr=not secret)
@@ -128,6 +135,15 @@ class Settings:
         None, _token, "token that clients present; without one, only loopback", secret=True
     )
     bearer_token_file: Path | None = _key(None, _path, "file that holds the token, instead of it")
+    tokens_file: Path | None = _key(
+        None, _path, "tokens.toml: tokens of single hosts and readers, made by `cis490-receiver token`"
+    )
+    trusted_proxies: tuple[str, ...] = _key(
+        (), _addresses, "addresses, beside the unix socket, whose X-Client-Subject is believed"
+    )
+    bind_client_certificates: bool = _key(
+        False, _boolean, "a host's uploads need a client certificate whose common name is the host id"
+    )
     allow_unauthenticated: bool = _key(
         False, _boolean, "serve without a token on an address that others can reach"
     )
@@ -259,7 +275,8 @@ def _checked(settings: Settings, sources: Mapping[str, str]) -> Settings:
     if settings.bearer_token_file:
         settings = dataclasses.replace(settings, bearer_token=_read_token(settings.bearer_token_file))
     reachable = not is_local(settings.bind)
-    if reachable and settings.bearer_token is None and not settings.allow_unauthenticated:
+    guarded = settings.bearer_token is not None or settings.tokens_file is not None
+    if reachable and not guarded and not settings.allow_unauthenticated:
         where = sources.get("bind", "the defaults")
         raise ConfigError(
             f"bind in {where} is {settings.bind}, which others can reach, and no token is set; set "

@@ -48,6 +48,20 @@ class BadToken(ReceiverError):
     default_message = "bad bearer token"
 
 
+class ScopeMissing(ReceiverError):
+    """The token is good, and not for this."""
+
+    code = "scope-missing"
+    default_message = "this token may not do this"
+
+
+class HostMismatch(ReceiverError):
+    """Somebody who was let in names a host that is not theirs."""
+
+    code = "host-mismatch"
+    default_message = "this is another host's"
+
+
 # What the request's head says
 
 

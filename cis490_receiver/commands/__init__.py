@@ -27,6 +27,7 @@ MODULES: Final = {
     "health-check": "cis490_receiver.commands.health_check",
     "mute": "cis490_receiver.commands.mute",
     "reindex": "cis490_receiver.commands.reindex",
+    "token": "cis490_receiver.commands.token",
     "verify": "cis490_receiver.commands.verify",
 }
 

@@ -1,31 +1,101 @@
-"""The bearer token (RFC 6750)."""
+"""Who asks, and what they may: bearer tokens (RFC 6750) and, behind Caddy, the client certificate's name."""
 
 from __future__ import annotations
 
 import hashlib
 import hmac
+import re
+from dataclasses import dataclass
+from typing import Final
 
-from cis490_receiver.errors import BadToken, MissingToken
+from cis490_receiver.clock import Clock
+from cis490_receiver.config import Settings
+from cis490_receiver.errors import BadToken, HostMismatch, MissingToken, ScopeMissing
+from cis490_receiver.policy.headers import Headers
+from cis490_receiver.policy.tokens import Token, TokenFile
+
+#: What Caddy sets from the certificate that it verified, and strips from what a client sends.
+HEADER_CLIENT_SUBJECT: Final = "X-Client-Subject"
+
+_COMMON_NAME: Final = re.compile(r"(?:^|[,/+])\s*CN\s*=\s*([^,/+]+)", re.IGNORECASE)
 
 
-def check_bearer(authorization: str | None, token: str | None) -> None:
-    """Let a request through when `authorization` (the header as WSGI gives it: bytes as Latin-1)
-    presents `token`. With no token configured everything passes.
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Somebody who was let in."""
 
-    Digests are compared, as bytes: the time tells neither the token's length nor how much of it was
-    right, and a header of any bytes at all is merely wrong.
+    #: None for who presented the fleet's token, or where none is configured: may do everything.
+    token: Token | None
+    #: The common name of the client's certificate; None where none was verified.
+    certificate_name: str | None
+    #: Whether `certificate_name` must be the host that is shipped as.
+    bound: bool
 
-    Raises:
-        MissingToken: no header, or another scheme than Bearer.
-        BadToken: another token.
-    """
-    if token is None:
-        return
-    scheme, _, presented = (authorization or "").strip().partition(" ")
-    if scheme.lower() != "bearer" or not presented.strip():
-        raise MissingToken
-    if not hmac.compare_digest(_digest(presented.strip(), "latin-1"), _digest(token, "utf-8")):
-        raise BadToken
+    def require(self, scope: str) -> None:
+        """Raises:
+        ScopeMissing: the token is not for `scope` (``ship``, ``read`` or ``admin``, which has them all).
+        """
+        if self.token is not None and not self.token.scopes & {scope, "admin"}:
+            raise ScopeMissing(None, scope=scope)
+
+    def require_host(self, host_id: str) -> None:
+        """Raises:
+        HostMismatch: it may not ship as `host_id`.
+        """
+        if self.token is not None and not self.token.allows_host(host_id):
+            raise HostMismatch("this token may not ship as this host")
+        if self.bound and self.certificate_name != host_id:
+            raise HostMismatch("the client certificate is not this host's")
+
+
+class Authenticator:
+    """Checks who asks."""
+
+    def __init__(self, settings: Settings, clock: Clock) -> None:
+        self._fleet = settings.bearer_token
+        self._tokens = TokenFile(settings.tokens_file) if settings.tokens_file else None
+        self._proxies = frozenset(settings.trusted_proxies)
+        self._bind_certificates = settings.bind_client_certificates
+        self._clock = clock
+
+    def authenticate(self, headers: Headers, remote_address: str) -> Principal:
+        """Let a request through that presents a good token. With none configured everything passes.
+
+        `headers` are as WSGI gives them, bytes as Latin-1; `remote_address` is the peer's, empty on a unix
+        socket.
+
+        Raises:
+            MissingToken: no header, or another scheme than Bearer.
+            BadToken: another token, or one that has expired.
+        """
+        return Principal(
+            self._check_bearer(headers.get("Authorization", "")),
+            self._certificate_name(headers, remote_address),
+            self._bind_certificates,
+        )
+
+    def _check_bearer(self, authorization: str) -> Token | None:
+        if self._fleet is None and self._tokens is None:
+            return None
+        scheme, _, presented = authorization.strip().partition(" ")
+        if scheme.lower() != "bearer" or not presented.strip():
+            raise MissingToken
+        # Digests are compared, as bytes: the time tells neither a token's length nor how much of it was
+        # right, and a header of any bytes at all is merely wrong.
+        digest = _digest(presented.strip(), "latin-1")
+        if self._fleet is not None and hmac.compare_digest(digest, _digest(self._fleet, "utf-8")):
+            return None
+        token = self._tokens.find(digest.hex()) if self._tokens else None
+        if token is None or token.is_expired(self._clock.now_ns()):
+            raise BadToken
+        return token
+
+    def _certificate_name(self, headers: Headers, remote_address: str) -> str | None:
+        """The name that the proxy vouches for; anybody else may write what they like into the header."""
+        if remote_address and remote_address not in self._proxies:
+            return None
+        match = _COMMON_NAME.search(headers.get(HEADER_CLIENT_SUBJECT, ""))
+        return match[1].strip() if match else None
 
 
 def _digest(text: str, encoding: str) -> bytes:

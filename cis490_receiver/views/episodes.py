@@ -16,14 +16,14 @@ from cis490_receiver.ingest import Outcome, receive_episode
 from cis490_receiver.logfmt import event
 from cis490_receiver.models import EpisodeKey, Rejection, wall_time
 from cis490_receiver.policy.admission import admit
-from cis490_receiver.policy.auth import check_bearer
+from cis490_receiver.policy.auth import Principal
 from cis490_receiver.policy.headers import code_commit
 from cis490_receiver.policy.identifiers import stored_key, uploaded_key
 from cis490_receiver.policy.inspection import inspector
 from cis490_receiver.policy.quota import check_reserve
 from cis490_receiver.views import errors, files
 from cis490_receiver.views.body import request_body
-from cis490_receiver.views.wiring import Services
+from cis490_receiver.views.wiring import Services, authenticate
 
 log = logging.getLogger(__name__)
 
@@ -45,12 +45,12 @@ def blueprint(services: Services) -> Blueprint:
     @views.put("/v1/episodes/<rest:path>")
     def put_episode(path: str) -> tuple[Response, int]:
         try:
-            check_bearer(request.headers.get("Authorization"), services.settings.bearer_token)
+            principal = authenticate(services)
         except ReceiverError as exc:
             _refused(services, path, exc, authenticated=False)
             raise
         try:
-            outcome = _receive(services, path)
+            outcome = _receive(services, path, principal)
         except ReceiverError as exc:
             _refused(services, path, exc, authenticated=True)
             raise
@@ -60,14 +60,16 @@ def blueprint(services: Services) -> Blueprint:
 
     @views.get("/v1/episodes/<rest:path>")
     def get_episode(path: str) -> Response:
-        check_bearer(request.headers.get("Authorization"), services.settings.bearer_token)
+        authenticate(services).require("read")
         return _send(services, stored_key(path))
 
     return views
 
 
-def _receive(services: Services, path: str) -> Outcome:
+def _receive(services: Services, path: str, principal: Principal) -> Outcome:
     key = uploaded_key(path)
+    principal.require("ship")
+    principal.require_host(key.host_id)
     settings = services.settings
     upload = admit(
         key, request.headers, settings=settings, gate=services.gate, free_bytes=services.store.free_bytes

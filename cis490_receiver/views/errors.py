@@ -16,6 +16,8 @@ log = logging.getLogger(__name__)
 STATUS: Final[dict[type[errors.ReceiverError], int]] = {
     errors.MissingToken: 401,
     errors.BadToken: 401,
+    errors.ScopeMissing: 403,
+    errors.HostMismatch: 403,
     errors.BadRequest: 400,
     errors.BadSuffix: 400,
     errors.BadEpisodeName: 400,

@@ -12,10 +12,9 @@ from cis490_receiver import protocol
 from cis490_receiver.errors import BadHostId, EpisodeTooLarge, NotFound, ReportTooLarge
 from cis490_receiver.index.base import ReportStore
 from cis490_receiver.logfmt import event
-from cis490_receiver.policy.auth import check_bearer
 from cis490_receiver.policy.headers import body_length
 from cis490_receiver.views.body import request_body
-from cis490_receiver.views.wiring import Services
+from cis490_receiver.views.wiring import Services, authenticate
 
 log = logging.getLogger(__name__)
 
@@ -26,20 +25,20 @@ def blueprint(services: Services) -> Blueprint:
     """The routes of the doctor reports."""
     views = Blueprint("host_health", __name__)
 
-    @views.before_request
-    def authorize() -> None:
-        check_bearer(request.headers.get("Authorization"), services.settings.bearer_token)
-
     @views.put("/v1/host-health/<rest:host_id>")
     def put_report(host_id: str) -> Response:
+        principal = authenticate(services)
         reports = _reports(services)
         _check_host_id(host_id)
+        principal.require("ship")
+        principal.require_host(host_id)
         reports.put(host_id, reports.parse(_read_body()), services.clock.now_ns())
         log.info(event("report", host=host_id))
         return jsonify({"status": "stored", "host_id": host_id})
 
     @views.get("/v1/host-health/<rest:host_id>")
     def get_report(host_id: str) -> Response:
+        authenticate(services).require("read")
         reports = _reports(services)
         _check_host_id(host_id)
         history = [asdict(past) for past in reports.history(host_id)]
@@ -47,6 +46,7 @@ def blueprint(services: Services) -> Blueprint:
 
     @views.get("/v1/host-health")
     def list_reports() -> Response:
+        authenticate(services).require("read")
         reports = _reports(services)
         return Response(
             b'{"hosts":[' + b",".join(reports.all_json()) + b"]}\n", content_type="application/json"

@@ -11,10 +11,9 @@ from flask import Blueprint, Response, jsonify, request
 
 from cis490_receiver.errors import BadRequest
 from cis490_receiver.models import wall_time
-from cis490_receiver.policy.auth import check_bearer
 from cis490_receiver.policy.query import parse_filters, parse_limit
 from cis490_receiver.views import files, metrics
-from cis490_receiver.views.wiring import Services
+from cis490_receiver.views.wiring import Services, authenticate
 
 
 def blueprint(services: Services) -> Blueprint:
@@ -22,7 +21,7 @@ def blueprint(services: Services) -> Blueprint:
     views = Blueprint("listing", __name__)
 
     def authorize() -> None:
-        check_bearer(request.headers.get("Authorization"), services.settings.bearer_token)
+        authenticate(services).require("read")
 
     @views.get("/v1/episodes")
     def list_episodes() -> Response:

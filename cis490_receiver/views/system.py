@@ -10,9 +10,9 @@ from cis490_receiver import protocol
 from cis490_receiver.errors import GateUnavailable, NotReady, ReceiverError
 from cis490_receiver.monitor import heartbeat
 from cis490_receiver.policy.admission import is_preflight, preflight
-from cis490_receiver.policy.auth import check_bearer
+from cis490_receiver.policy.auth import Principal
 from cis490_receiver.policy.quota import check_reserve
-from cis490_receiver.views.wiring import Services
+from cis490_receiver.views.wiring import Services, authenticate
 
 
 def blueprint(services: Services) -> Blueprint:
@@ -32,7 +32,7 @@ def blueprint(services: Services) -> Blueprint:
 
     @views.post("/v1/ping")
     def ping() -> Response:
-        check_bearer(request.headers.get("Authorization"), services.settings.bearer_token)
+        principal = authenticate(services)
         answer: dict[str, Any] = {
             "ok": True,
             "host_id": request.headers.get(protocol.HEADER_LAB_HOST),
@@ -40,7 +40,7 @@ def blueprint(services: Services) -> Blueprint:
             "schema_version": protocol.SCHEMA_VERSION,
         }
         if is_preflight(request.headers):
-            answer |= _preflight(services)
+            answer |= _preflight(services, principal)
         return jsonify(answer)
 
     return views
@@ -75,8 +75,11 @@ def warnings(services: Services) -> list[dict[str, Any]]:
     return found
 
 
-def _preflight(services: Services) -> dict[str, Any]:
+def _preflight(services: Services, principal: Principal) -> dict[str, Any]:
     try:
+        principal.require("ship")
+        if protocol.HEADER_LAB_HOST in request.headers:
+            principal.require_host(request.headers[protocol.HEADER_LAB_HOST])
         preflight(
             request.headers,
             settings=services.settings,

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from flask import request
+
 from cis490_receiver.clock import Clock
 from cis490_receiver.config import Settings
 from cis490_receiver.index.base import EpisodeIndex, RejectionLog, ReportStore
+from cis490_receiver.policy.auth import Authenticator, Principal
 from cis490_receiver.policy.gate import VersionGate
 from cis490_receiver.storage.base import EpisodeStore
 
@@ -17,6 +20,7 @@ class Services:
 
     settings: Settings
     clock: Clock
+    authenticator: Authenticator
     store: EpisodeStore
     index: EpisodeIndex
     rejections: RejectionLog
@@ -24,3 +28,12 @@ class Services:
     reports: ReportStore | None
     #: None when every commit is taken.
     gate: VersionGate | None
+
+
+def authenticate(services: Services) -> Principal:
+    """Who sent the request at hand.
+
+    Raises:
+        MissingToken, BadToken: nobody who may come in.
+    """
+    return services.authenticator.authenticate(request.headers, request.remote_addr or "")

@@ -2,20 +2,37 @@
 
 from __future__ import annotations
 
+import dataclasses
 import string
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from cis490_receiver import logfmt, protocol
+from cis490_receiver.clock import SystemClock
 from cis490_receiver.config import Settings
-from cis490_receiver.errors import BadEpisodeName, BadSuffix, BadToken, DiskReserve, MissingToken, NotFound
+from cis490_receiver.errors import (
+    BadEpisodeName,
+    BadSuffix,
+    BadToken,
+    DiskReserve,
+    HostMismatch,
+    MissingToken,
+    NotFound,
+)
 from cis490_receiver.models import EpisodeKey
 from cis490_receiver.policy.admission import admit
-from cis490_receiver.policy.auth import check_bearer
+from cis490_receiver.policy.auth import Authenticator
 from cis490_receiver.policy.identifiers import stored_key, uploaded_key
 from cis490_receiver.policy.quota import check_reserve
+from cis490_receiver.policy.tokens import Token, format_tokens, parse_tokens
+
+
+def authenticator(**settings: Any) -> Authenticator:
+    return Authenticator(dataclasses.replace(Settings(), **settings), SystemClock())
+
 
 ID_CHARACTERS = string.ascii_letters + string.digits + "._-"
 
@@ -49,7 +66,7 @@ def test_no_path_but_a_plain_name_becomes_a_key(path: str) -> None:
 def test_any_header_is_right_or_refused(header: str) -> None:
     right = header.strip().partition(" ")
     try:
-        check_bearer(header, "secret")
+        authenticator(bearer_token="secret").authenticate({"Authorization": header}, "127.0.0.1")
     except (MissingToken, BadToken):
         assert right[0].lower() != "bearer" or right[2].strip() != "secret"
     else:
@@ -57,8 +74,41 @@ def test_any_header_is_right_or_refused(header: str) -> None:
 
 
 def test_no_token_lets_everybody_in_and_bearer_is_any_case() -> None:
-    check_bearer(None, None)
-    check_bearer("bEARER  secret ", "secret")
+    authenticator().authenticate({}, "")
+    authenticator(bearer_token="secret").authenticate({"Authorization": "bEARER  secret "}, "")
+
+
+def test_a_certificates_name_is_believed_from_the_proxy_alone() -> None:
+    settings = {"trusted_proxies": ("10.0.0.1",), "bind_client_certificates": True}
+    headers = {"X-Client-Subject": "CN=lab-07,O=cis490"}
+    for address in ("", "10.0.0.1"):
+        principal = authenticator(**settings).authenticate(headers, address)
+        principal.require_host("lab-07")
+        with pytest.raises(HostMismatch):
+            principal.require_host("lab-08")
+    stranger = authenticator(**settings).authenticate(headers, "10.0.0.2")
+    with pytest.raises(HostMismatch):
+        stranger.require_host("lab-07")
+    unbound = authenticator().authenticate({}, "10.0.0.2")
+    unbound.require_host("lab-07")
+
+
+@given(
+    st.lists(
+        st.builds(
+            Token,
+            name=st.from_regex(r"[a-z]{1,9}", fullmatch=True),
+            sha256=st.from_regex(r"[0-9a-f]{64}", fullmatch=True),
+            hosts=st.from_regex(r"[A-Za-z0-9._*?-]{1,20}", fullmatch=True),
+            scopes=st.frozensets(st.sampled_from(["ship", "read", "admin"])),
+            expires=st.none() | st.dates(),
+        ),
+        unique_by=lambda token: token.name,
+        max_size=4,
+    )
+)
+def test_tokens_survive_their_file(tokens: list[Token]) -> None:
+    assert parse_tokens(format_tokens(tokens)) == tokens
 
 
 def test_the_reserve_is_what_stays_free_beside_the_body() -> None:

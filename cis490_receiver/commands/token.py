@@ -1,0 +1,109 @@
+"""``cis490-receiver token``: tokens of single hosts."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import json
+import secrets
+from pathlib import Path
+
+import click
+
+from cis490_receiver import atomic, protocol
+from cis490_receiver.commands.shared import json_option
+from cis490_receiver.config import load
+from cis490_receiver.errors import ConfigError
+from cis490_receiver.policy.tokens import SCOPES, Token, format_tokens, is_host_pattern, parse_tokens
+
+
+@click.group("token")
+def command() -> None:
+    """Add, list and revoke tokens of single hosts and readers (`tokens_file`); receivers take a change up
+    within a second.
+    """
+
+
+@command.command("add")
+@click.argument("name")
+@click.option("--hosts", help="The host, or a pattern such as lab-*, that it may ship as; default: NAME.")
+@click.option("--scope", "scopes", type=click.Choice(SCOPES), multiple=True, help="Default: ship.")
+@click.option("--expires", metavar="DATE", help="First day (UTC) on which it is not good any more.")
+@json_option
+def add(name: str, hosts: str | None, scopes: tuple[str, ...], expires: str | None, as_json: bool) -> None:
+    """Make a token NAME and print it, this once: only its SHA-256 is kept."""
+    if not protocol.is_valid_id(name):
+        raise click.UsageError(f"{name!r} does not obey the rule for ids")
+    if not is_host_pattern(hosts or name):
+        raise click.UsageError("--hosts: give a host id, or a pattern such as lab-*")
+    try:
+        last = dt.date.fromisoformat(expires) if expires else None
+    except ValueError:
+        raise click.UsageError("--expires: give a date such as 2027-01-31") from None
+    path = _path()
+    tokens = _read(path)
+    if any(token.name == name for token in tokens):
+        raise click.UsageError(f"there is a token {name} already; revoke it first, or choose another name")
+    secret = secrets.token_urlsafe(32)
+    digest = hashlib.sha256(secret.encode("ascii")).hexdigest()
+    _write(path, [*tokens, Token(name, digest, hosts or name, frozenset(scopes or ("ship",)), last)])
+    click.echo(json.dumps({"name": name, "token": secret}) if as_json else secret)
+
+
+@command.command("list")
+@json_option
+def list_(as_json: bool) -> None:
+    """List the tokens; the tokens themselves are kept nowhere."""
+    tokens = _read(_path())
+    if as_json:
+        rows = [
+            {
+                "name": t.name,
+                "hosts": t.hosts,
+                "scopes": sorted(t.scopes),
+                "expires": str(t.expires or "") or None,
+            }
+            for t in tokens
+        ]
+        click.echo(json.dumps({"tokens": rows}, indent=2))
+        return
+    for token in tokens:
+        until = f"  until {token.expires}" if token.expires else ""
+        click.echo(f"{token.name}  hosts {token.hosts}  {','.join(sorted(token.scopes))}{until}")
+
+
+@command.command("revoke")
+@click.argument("name")
+def revoke(name: str) -> None:
+    """Revoke the token NAME. Exit status 1: there is none."""
+    path = _path()
+    tokens = _read(path)
+    kept = [token for token in tokens if token.name != name]
+    if len(kept) == len(tokens):
+        click.echo(f"token: there is no token {name}", err=True)
+        raise SystemExit(1)
+    _write(path, kept)
+    click.echo(f"{name} is revoked")
+
+
+def _path() -> Path:
+    path = load().tokens_file
+    if path is None:
+        raise ConfigError("tokens_file is not set; name a file for the tokens in tokens_file")
+    return path
+
+
+def _read(path: Path) -> list[Token]:
+    try:
+        return parse_tokens(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError) as exc:
+        raise ConfigError(f"tokens_file: cannot read {path}: {exc}") from exc
+
+
+def _write(path: Path, tokens: list[Token]) -> None:
+    try:
+        atomic.replace_file(path, format_tokens(tokens).encode("utf-8"))
+    except OSError as exc:
+        raise ConfigError(f"tokens_file: cannot write {path}: {exc.strerror}") from exc

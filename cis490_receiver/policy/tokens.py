@@ -1,0 +1,155 @@
+"""tokens.toml: tokens of single hosts and readers, beside the fleet's one.
+
+The file holds digests, never tokens. It is read again when it changed, so that a token can be added or revoked
+without a restart. A file that cannot be read leaves the last good one in force; one that was removed revokes
+every token in it.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import fnmatch
+import json
+import logging
+import os
+import re
+import threading
+import time
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from cis490_receiver import protocol
+from cis490_receiver.logfmt import event
+
+log = logging.getLogger(__name__)
+
+SCOPES: Final = ("ship", "read", "admin")
+#: How long a worker may go on with what it read before it looks at the file again, in seconds.
+RECHECK_SECONDS: Final = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """One entry of tokens.toml."""
+
+    name: str
+    #: SHA-256 of the token, as 64 hex digits.
+    sha256: str
+    #: A pattern such as ``lab-07`` or ``lab-*`` (fnmatch(3)): the hosts that it may ship as.
+    hosts: str
+    scopes: frozenset[str]
+    #: The first day (UTC) on which it is not good any more.
+    expires: dt.date | None = None
+
+    def allows_host(self, host_id: str) -> bool:
+        """Whether it may ship as `host_id`."""
+        return fnmatch.fnmatchcase(host_id, self.hosts)
+
+    def is_expired(self, now_ns: int) -> bool:
+        """Whether its day has come."""
+        today = dt.datetime.fromtimestamp(now_ns // 10**9, tz=dt.UTC).date()
+        return self.expires is not None and today >= self.expires
+
+
+def is_host_pattern(text: str) -> bool:
+    """Whether `text` is made of what hosts' ids and patterns for them are made of."""
+    return re.fullmatch(r"[A-Za-z0-9._*?\[\]!-]{1,128}", text) is not None
+
+
+def parse_tokens(text: str) -> list[Token]:
+    """Read the content of a tokens.toml.
+
+    Raises:
+        ValueError: it is none; the text says why.
+    """
+    data = tomllib.loads(text)
+    if data.keys() - {"token"} or not isinstance(data.get("token", []), list):
+        raise ValueError("only [[token]] tables are expected")
+    tokens = [_parse(entry) for entry in data.get("token", [])]
+    names = [token.name for token in tokens]
+    if len(set(names)) < len(names):
+        raise ValueError("a name occurs twice")
+    return tokens
+
+
+def _parse(entry: Any) -> Token:
+    known = {"name", "sha256", "hosts", "scopes", "expires"}
+    if not isinstance(entry, dict) or entry.keys() - known or not entry.keys() >= known - {"expires"}:
+        raise ValueError("a token has name, sha256, hosts, scopes and perhaps expires")
+    name, sha256, hosts, scopes = (entry[key] for key in ("name", "sha256", "hosts", "scopes"))
+    if not isinstance(name, str) or not protocol.is_valid_id(name):
+        raise ValueError("a token's name obeys the rule for ids")
+    if not isinstance(sha256, str) or not protocol.is_sha256(sha256.lower()):
+        raise ValueError(f"{name}: sha256 must be 64 hex digits")
+    if (
+        not isinstance(hosts, str)
+        or not is_host_pattern(hosts)
+        or not isinstance(scopes, list)
+        or not set(scopes) <= set(SCOPES)
+    ):
+        raise ValueError(f"{name}: hosts is a pattern, scopes a list of {', '.join(SCOPES)}")
+    expires = entry.get("expires")
+    if isinstance(expires, dt.datetime) or not isinstance(expires, dt.date | None):
+        raise ValueError(f"{name}: expires is a date such as 2027-01-31")
+    return Token(name, sha256.lower(), hosts, frozenset(scopes), expires)
+
+
+def format_tokens(tokens: Sequence[Token]) -> str:
+    """The content of a tokens.toml, made by `cis490-receiver token`."""
+    tables = []
+    for token in tokens:
+        lines = [
+            "[[token]]",
+            f"name = {json.dumps(token.name)}",
+            f"sha256 = {json.dumps(token.sha256)}",
+            f"hosts = {json.dumps(token.hosts)}",
+            f"scopes = {json.dumps(sorted(token.scopes))}",
+        ]
+        if token.expires is not None:
+            lines.append(f"expires = {token.expires.isoformat()}")
+        tables.append("\n".join(lines) + "\n")
+    return "# Written by `cis490-receiver token`; read again when it changes.\n\n" + "\n".join(tables)
+
+
+class TokenFile:
+    """The tokens in force. Threads may share it."""
+
+    def __init__(self, path: Path, *, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._path = path
+        self._monotonic = monotonic
+        self._lock = threading.Lock()
+        self._by_digest: Mapping[str, Token] = {}
+        self._seen: tuple[int, int, int] | None = None
+        self._look_again_at = float("-inf")
+
+    def find(self, digest: str) -> Token | None:
+        """The token whose SHA-256 is `digest`, expired or not."""
+        now = self._monotonic()
+        if now >= self._look_again_at:
+            with self._lock:
+                if now >= self._look_again_at:
+                    self._refresh()
+                    self._look_again_at = now + RECHECK_SECONDS
+        return self._by_digest.get(digest)
+
+    def _refresh(self) -> None:
+        try:
+            with open(self._path, "rb") as stream:
+                status = os.fstat(stream.fileno())
+                seen = (status.st_ino, status.st_size, status.st_mtime_ns)
+                if seen == self._seen:
+                    return
+                self._seen = seen
+                tokens = parse_tokens(stream.read().decode("utf-8"))
+        except FileNotFoundError:
+            if self._by_digest:
+                log.warning(event("tokens-missing", file=self._path.name, remedy="its tokens are revoked"))
+            self._by_digest, self._seen = {}, None
+        except (OSError, ValueError) as exc:
+            log.warning(event("tokens-damaged", file=self._path.name, reason=exc, kept_last_good=True))
+        else:
+            self._by_digest = {token.sha256: token for token in tokens}
+            log.info(event("tokens-loaded", tokens=len(tokens)))
