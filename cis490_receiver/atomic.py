@@ -35,11 +35,18 @@ def sync_folder(path: Path) -> None:
 
 
 def make_folder(path: Path) -> None:
-    """Create `path` and its missing parents, each entry synced, so that a crash cannot take them away."""
+    """Create `path` and its missing parents, each entry synced, so that a crash cannot take them away.
+
+    The entry of the last folder that is there already is synced as well: who made it may have been killed
+    just before.
+    """
     missing = []
     while not path.is_dir():
         missing.append(path)
         path = path.parent
+    with contextlib.suppress(PermissionError):
+        # Whoever may not even read a folder made none in it.
+        sync_folder(path.parent)
     for folder in reversed(missing):
         with contextlib.suppress(FileExistsError):
             folder.mkdir(mode=FOLDER_MODE)
