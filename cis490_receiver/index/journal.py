@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 
 _NO_SPACE: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _TAIL_STEP: Final = 64 * 1024
+_COPY_STEP: Final = 1 << 20
 
 
 class Journal:
@@ -48,9 +49,7 @@ class Journal:
             with atomic.locked_file(self.path) as fd:
                 self._append(fd, episode.to_line())
         except OSError as exc:
-            kind = StorageFull if exc.errno in _NO_SPACE else StorageFailed
-            log.error(event(kind.code, doing="append", file=self.path.name, reason=exc.strerror))
-            raise kind from exc
+            raise self._named(exc, "append") from exc
 
     def _append(self, fd: int, line: bytes) -> None:
         end = mend(fd)
@@ -61,17 +60,43 @@ class Journal:
             atomic.write_all(fd, line)
             os.fdatasync(fd)
         except OSError:
-            os.ftruncate(fd, end)
+            try:
+                os.ftruncate(fd, end)
+            finally:
+                self._write_anew(fd)
             raise
 
     def make_durable(self) -> None:
         """See `EpisodeIndex.make_durable`."""
         try:
-            with open(self.path, "rb") as stream:
-                os.fdatasync(stream.fileno())
+            with atomic.locked_file(self.path) as fd:
+                mend(fd)
+                try:
+                    os.fdatasync(fd)
+                except OSError:
+                    self._write_anew(fd)
+                    raise
         except OSError as exc:
-            log.error(event("storage-failed", doing="sync", file=self.path.name, reason=exc.strerror))
-            raise StorageFailed from exc
+            raise self._named(exc, "sync") from exc
+
+    def _named(self, exc: OSError, doing: str) -> StorageFull | StorageFailed:
+        kind = StorageFull if exc.errno in _NO_SPACE else StorageFailed
+        log.error(event(kind.code, doing=doing, file=self.path.name, reason=exc.strerror))
+        return kind()
+
+    def _write_anew(self, fd: int) -> None:
+        """Write every byte over itself; the caller holds the lock.
+
+        After a sync failed, the kernel takes for clean what never reached the disk, and the next sync would
+        succeed and mean nothing (fsync(2), Linux since 4.13). Lines that nobody has synced yet may be among
+        it: those of a writer that was killed. Written once more, they are the next sync's business again.
+        """
+        with contextlib.ExitStack() as stack:
+            target = os.open(self.path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            stack.callback(os.close, target)
+            offset = 0
+            while piece := os.pread(fd, _COPY_STEP, offset):
+                offset += os.pwrite(target, piece, offset)
 
     def open(self) -> tuple[BinaryIO, int]:
         """The file, and the length of its whole lines: readers skip a torn last one."""
@@ -93,12 +118,15 @@ def mend(fd: int) -> int:
     """Make the file end with a whole line; the caller holds its lock. Gives the new length.
 
     What follows the last newline was never acknowledged and is cut off, unless only the newline itself is
-    missing, as after an edit by hand: then the line may be an old one and is completed.
+    missing, as after an edit by hand: then the line may be an old one and is completed. A last line with zero
+    bytes is a torn one too: of two blocks that it lay in, a crash kept the second.
     """
     size = os.fstat(fd).st_size
     end = whole_lines_end(fd)
     if end == size:
-        return size
+        end = whole_lines_end(fd, size - 1) if size else 0
+        if b"\0" not in os.pread(fd, size - end, end):
+            return size
     tail = os.pread(fd, size - end, end)
     try:
         Episode.from_line(tail)
@@ -116,9 +144,10 @@ def mend(fd: int) -> int:
     return size + 1
 
 
-def whole_lines_end(fd: int) -> int:
-    """The offset just behind the last newline of a file. Reads backwards; leaves the position alone."""
-    end = os.fstat(fd).st_size
+def whole_lines_end(fd: int, before: int | None = None) -> int:
+    """The offset just behind the last newline of a file, or of its first `before` bytes. Reads backwards;
+    leaves the position alone."""
+    end = os.fstat(fd).st_size if before is None else before
     while end > 0:
         start = max(0, end - _TAIL_STEP)
         found = os.pread(fd, end - start, start).rfind(b"\n")
