@@ -1,7 +1,8 @@
-"""Look for a crash that breaks the promise: `python -m tests.faults.support.hunt STRACE SCENARIO…`.
+"""Look for what breaks the promise: `python -m tests.faults.support.hunt [--coarse] [NAME…]`.
 
-Imports the package that PYTHONPATH leads to, so that it serves for mutants too. Prints one JSON object: for
-each scenario how many states were looked at, and the first broken promise.
+A name is that of a scenario or of one of `promises`; without any, every scenario is tried. Imports the
+package of the current folder, so that it serves for mutants too. Prints one JSON object: for each name the
+number of crash states looked at, or the first broken promise.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ from cis490_receiver.rebuild import rebuild_held
 from cis490_receiver.storage.filesystem import FilesystemStore
 from tests.faults.support import driver, trace
 from tests.faults.support.model import Promise, Recording, State, crash_states
-from tests.faults.support.scenarios import Scenario, Step, put, scenario
+from tests.faults.support.promises import PROMISES
+from tests.faults.support.scenarios import SCENARIOS, Scenario, Step, put, scenario
 
 DRIVER = Path(driver.__file__)
 #: Same length of line as any put of the scenarios: what a catalog that looks at lengths alone would mix up.
@@ -238,15 +240,28 @@ def hunt(what: Scenario, strace: str, *, every_byte: bool = True) -> int:
 
 
 def main() -> int:
-    results: dict[str, object] = {}
-    strace, *names = sys.argv[1:]
+    coarse = "--coarse" in sys.argv
+    names = [name for name in sys.argv[1:] if name != "--coarse"] or [what.name for what in SCENARIOS]
+    results: dict[str, int | str] = {}
     for name in names:
         try:
-            results[name] = hunt(scenario(name), strace, every_byte="COARSE" not in os.environ)
-        except Broken as exc:
+            results[name] = _try(name, coarse)
+        except AssertionError as exc:
             results[name] = f"broken: {exc}"
     print(json.dumps(results, indent=1))
+    print(
+        f"{sum(count for count in results.values() if isinstance(count, int))} crash states", file=sys.stderr
+    )
     return int(any(isinstance(result, str) for result in results.values()))
+
+
+def _try(name: str, coarse: bool) -> int:
+    if name in PROMISES:
+        with tempfile.TemporaryDirectory() as folder:
+            PROMISES[name](Path(folder) / "data")
+        return 0
+    what = scenario(name)
+    return hunt(what, shutil.which("strace") or "strace", every_byte=what.every_byte and not coarse)
 
 
 if __name__ == "__main__":

@@ -69,8 +69,8 @@ def _dead(name: str, last: Step, *statuses: object, do: str = "die_before_line")
     return Scenario(name, before, (died, Process((last,))), statuses)
 
 
-#: index.jsonl is this long before the episode that straddles a block: 12 lines of 300 to 310 bytes.
-_ALMOST_A_BLOCK = tuple(put("host-b", f"old-{number:02d}", 100 + number, size=10) for number in range(12))
+#: index.jsonl ends shortly before a block does: 13 lines of 295 bytes.
+_ALMOST_A_BLOCK = tuple(put("host-b", f"old-{number:02d}", 100 + number, size=10) for number in range(13))
 _TORN: Step = {"do": "tear", "host": "host-t", "episode": "torn", "seed": 50, "keep": 200}
 _DIES = put("host-t", "torn", seed=50) | {"do": "die_before_line"}
 _TORN_WHOLE: Step = _TORN | {"keep": -1}
@@ -134,6 +134,12 @@ SCENARIOS: tuple[Scenario, ...] = (
         (START, _OTHER),
         (Process((put(), put()), ("fdatasync:error=EIO:when=1",)),),
         ("storage-failed", 200),
+    ),
+    Scenario(
+        "failed-line-sync-only",
+        (START, _OTHER),
+        (Process((put(),), ("fdatasync:error=EIO:when=1",)),),
+        ("storage-failed",),
     ),
     Scenario(
         "failed-sync-of-a-dead-writers-line",
