@@ -17,6 +17,8 @@ from pathlib import Path
 FILE_MODE = 0o640
 FOLDER_MODE = 0o750
 _TAIL_STEP = 64 * 1024
+#: More than all writers at once can have appended and not synced.
+_UNSYNCED_BYTES = 1 << 20
 _LOCKED_FLAGS = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
 #: What a write fails with when there is no room for it.
 NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
@@ -40,11 +42,18 @@ def sync_folder(path: Path) -> None:
 
 
 def make_folder(path: Path) -> None:
-    """Create `path` and its missing parents, each entry synced, so that a crash cannot take them away."""
+    """Create `path` and its missing parents, each entry synced, so that a crash cannot take them away.
+
+    The entry of the last folder that is there already is synced as well: who made it may have been killed
+    just before.
+    """
     missing = []
     while not path.is_dir():
         missing.append(path)
         path = path.parent
+    with contextlib.suppress(PermissionError):
+        # Whoever may not even read a folder made none in it.
+        sync_folder(path.parent)
     for folder in reversed(missing):
         with contextlib.suppress(FileExistsError):
             folder.mkdir(mode=FOLDER_MODE)
@@ -67,9 +76,10 @@ def replace_file(path: Path, data: bytes) -> None:
         sync_folder(path.parent)
 
 
-def whole_lines_end(fd: int) -> int:
-    """The offset just behind the last newline of a file. Reads backwards; leaves the position alone."""
-    end = os.fstat(fd).st_size
+def whole_lines_end(fd: int, before: int | None = None) -> int:
+    """The offset just behind the last newline of a file, or of its first `before` bytes. Reads backwards;
+    leaves the position alone."""
+    end = os.fstat(fd).st_size if before is None else before
     while end > 0:
         start = max(0, end - _TAIL_STEP)
         found = os.pread(fd, end - start, start).rfind(b"\n")
@@ -99,10 +109,37 @@ def append_lines(fd: int, path: Path, lines: bytes) -> None:
         sync_folder(path.parent)
     try:
         write_all(fd, lines)
-        os.fdatasync(fd)
+        sync_lines(fd, path)
     except OSError:
         os.ftruncate(fd, end)
         raise
+
+
+def sync_lines(fd: int, path: Path) -> None:
+    """Put the lines of the file `path`, open and locked as `fd`, on stable storage.
+
+    After a sync failed, the kernel takes for clean what never reached the disk, and the next sync would succeed
+    and mean nothing (fsync(2), Linux since 4.13). Lines that nobody has synced yet may be among it: those of a
+    writer that was killed. So the end of the file is written over itself, and is the next sync's business again.
+
+    Raises:
+        OSError: they are not there; a later call does it anew.
+    """
+    try:
+        os.fdatasync(fd)
+    except OSError:
+        _write_end_anew(fd, path)
+        raise
+
+
+def _write_end_anew(fd: int, path: Path) -> None:
+    start = max(0, os.fstat(fd).st_size - _UNSYNCED_BYTES)
+    # A descriptor with O_APPEND, as `fd` is, writes at the end whatever offset it is given (pwrite(2), BUGS).
+    target = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        os.pwrite(target, os.pread(fd, _UNSYNCED_BYTES, start), start)
+    finally:
+        os.close(target)
 
 
 @contextlib.contextmanager

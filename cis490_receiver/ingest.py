@@ -129,7 +129,7 @@ def recover(store: EpisodeStore, index: EpisodeIndex, rebuild: Rebuild) -> int:
         with store.hold(key, wait_seconds=HOLD_SECONDS) as held:
             if held is None:
                 continue
-            if index.find(key) is None:
+            if _find_settled(key, index) is None:
                 digest = held.hexdigest()
                 _complete(rebuild(key, digest, held), held, index)
                 log.info(event("recovered", host=key.host_id, id=key.episode_id, sha=digest))
@@ -152,17 +152,23 @@ def _already_there(upload: Upload, store: EpisodeStore, index: EpisodeIndex, clo
     with store.hold(upload.key, wait_seconds=HOLD_SECONDS) as held:
         if held is None:
             return None
-        episode = index.find(upload.key)
+        episode = _find_settled(upload.key, index)
         if episode is None:
             episode = _adopt(upload, held, index, clock)
         else:
             held.make_durable()
-            index.make_durable()
         held.settle()
     if episode.sha256 != upload.sha256:
         raise Conflict(episode.sha256)
     log.info(event("already-present", host=episode.host_id, id=episode.episode_id, sha=episode.sha256))
     return Outcome(False, episode)
+
+
+def _find_settled(key: EpisodeKey, index: EpisodeIndex) -> Episode | None:
+    """The record of `key`, durable; None when there is none, which is durable too: a line that a crash tore
+    or a failed sync took back must not come to light when its episode is being named anew."""
+    index.make_durable()
+    return index.find(key)
 
 
 def _adopt(upload: Upload, held: Held, index: EpisodeIndex, clock: Clock) -> Episode:

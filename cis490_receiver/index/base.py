@@ -44,10 +44,11 @@ class EpisodeIndex(Protocol):
         ...
 
     def make_durable(self) -> None:
-        """Put every record that can be seen on stable storage, whoever appended it.
+        """Put every record that can be seen on stable storage, whoever appended it. After a crash no other
+        one is there: a record that was torn is mended or gone, one that was taken back stays away.
 
         Raises:
-            StorageFailed: it could not be done.
+            StorageFull, StorageFailed: it could not be done; the next call does it anew.
         """
         ...
 

@@ -138,7 +138,9 @@ class Catalog:
         stream, end = self._journal.open()
         with stream:
             inode = os.fstat(stream.fileno()).st_ino
-            if self._position(connection)[:2] == (inode, end):
+            # The length alone does not tell: a crash or a failed sync takes the last line away, and the next
+            # one may be as long.
+            if self._position(connection) == (inode, end, _fingerprint(stream, end)):
                 return
             with _transaction(connection):
                 offset = self._resume_offset(connection, stream, inode, end)

@@ -43,18 +43,21 @@ class Journal:
                 mend(fd)
                 atomic.append_lines(fd, self.path, episode.to_line())
         except OSError as exc:
-            kind = StorageFull if exc.errno in atomic.NO_SPACE else StorageFailed
-            log.error(event(kind.code, doing="append", file=self.path.name, reason=exc.strerror))
-            raise kind from exc
+            raise self._named(exc, "append") from exc
 
     def make_durable(self) -> None:
         """See `EpisodeIndex.make_durable`."""
         try:
-            with open(self.path, "rb") as stream:
-                os.fdatasync(stream.fileno())
+            with atomic.locked_file(self.path) as fd:
+                mend(fd)
+                atomic.sync_lines(fd, self.path)
         except OSError as exc:
-            log.error(event("storage-failed", doing="sync", file=self.path.name, reason=exc.strerror))
-            raise StorageFailed from exc
+            raise self._named(exc, "sync") from exc
+
+    def _named(self, exc: OSError, doing: str) -> StorageFull | StorageFailed:
+        kind = StorageFull if exc.errno in atomic.NO_SPACE else StorageFailed
+        log.error(event(kind.code, doing=doing, file=self.path.name, reason=exc.strerror))
+        return kind()
 
     def open(self) -> tuple[BinaryIO, int]:
         """The file, and the length of its whole lines: readers skip a torn last one."""
@@ -76,12 +79,15 @@ def mend(fd: int) -> None:
     """Make the file end with a whole line; the caller holds its lock.
 
     What follows the last newline was never acknowledged and is cut off, unless only the newline itself is
-    missing, as after an edit by hand: then the line may be an old one and is completed.
+    missing, as after an edit by hand: then the line may be an old one and is completed. A last line with zero
+    bytes is a torn one too: of two blocks that it lay in, a crash kept the second.
     """
     size = os.fstat(fd).st_size
     end = atomic.whole_lines_end(fd)
     if end == size:
-        return
+        end = atomic.whole_lines_end(fd, size - 1) if size else 0
+        if b"\0" not in os.pread(fd, size - end, end):
+            return
     tail = os.pread(fd, size - end, end)
     try:
         Episode.from_line(tail)

@@ -128,12 +128,14 @@ class FilesystemStore:
         deadline = time.monotonic() + wait_seconds
         while (stream := self.open(key)) is not None:
             with stream:
-                while not _try_lock(stream.fileno()):
-                    if time.monotonic() > deadline:
-                        raise EpisodeBusy
-                    time.sleep(_POLL_SECONDS)
-                # A writer that found the name unsettled may have named the bytes anew meanwhile.
-                if self._bears_name(stream.fileno(), key):
+                with storage_errors("lock"):
+                    while not _try_lock(stream.fileno()):
+                        if time.monotonic() > deadline:
+                            raise EpisodeBusy
+                        time.sleep(_POLL_SECONDS)
+                    # A writer that found the name unsettled may have named the bytes anew meanwhile.
+                    named = self._bears_name(stream.fileno(), key)
+                if named:
                     yield HeldFile(self, key, stream)
                     return
         yield None
@@ -199,12 +201,30 @@ class FilesystemStore:
                 return None
             # Read again under the lock: its writer may just have finished.
             status = os.fstat(fd)
-            if status.st_nlink > 1 or name.endswith(linking.MARKER_SUFFIX):
+            if name.endswith(linking.MARKER_SUFFIX):
+                return self._examine_marker(path, os.fsdecode(os.read(fd, _NAME_MAX)))
+            if status.st_nlink > 1:
                 return self._key_of(name, status.st_ino)
             self._discard(path, status.st_size)
             return None
         finally:
             os.close(fd)
+
+    def _examine_marker(self, marker: Path, file_name: str) -> EpisodeKey | None:
+        """The key that a marker tells of. One whose upload is still there belongs to a live writer, or is
+        discarded with the dead one's; one that tells of no episode is discarded."""
+        source = marker.with_name(marker.name.removesuffix(linking.MARKER_SUFFIX))
+        if source.exists():
+            self._examine(source.name)
+            if source.exists():
+                return None
+        episode_id = file_name.removesuffix(protocol.EPISODE_SUFFIX)
+        with contextlib.suppress(ValueError):
+            key = EpisodeKey(marker.name.partition("~")[0], episode_id)
+            if episode_id != file_name and self.exists(key):
+                return key
+        self._discard(marker, len(file_name))
+        return None
 
     def _discard(self, path: Path, size_bytes: int) -> None:
         try:
@@ -232,11 +252,21 @@ class FilesystemStore:
         found = []
         for name in os.listdir(self._incoming):
             if name.startswith(prefixes):
+                path = self._incoming / name
                 with contextlib.suppress(FileNotFoundError):
-                    linked = (self._incoming / name).lstat().st_ino == inode
-                    if linked or name.endswith(linking.MARKER_SUFFIX):
+                    if path.lstat().st_ino == inode or self._is_marker_of(path, key, inode):
                         found.append(name)
         return found
+
+    @staticmethod
+    def _is_marker_of(path: Path, key: EpisodeKey, inode: int) -> bool:
+        if not path.name.endswith(linking.MARKER_SUFFIX):
+            return False
+        with contextlib.suppress(FileNotFoundError):
+            # While an upload of its own is there, a marker is that writer's affair.
+            if path.with_name(path.name.removesuffix(linking.MARKER_SUFFIX)).lstat().st_ino != inode:
+                return False
+        return path.read_bytes() == os.fsencode(key.file_name)
 
     def _settle(self, key: EpisodeKey, inode: int) -> None:
         for name in self._traces(key, inode):
@@ -324,9 +354,15 @@ class IncomingFile:
             name = _incoming_name(self._key)
             path = self._store._incoming / name
             fd = os.open(path, _CREATE_FLAGS, atomic.FILE_MODE)
-            # Between the two calls a starting receiver may take the file for a dead one.
-            if _try_lock(fd) and os.fstat(fd).st_nlink == 1:
-                return name, fd
+            try:
+                # Between the two calls a starting receiver may take the file for a dead one.
+                if _try_lock(fd) and os.fstat(fd).st_nlink == 1:
+                    return name, fd
+            except BaseException:
+                with contextlib.suppress(OSError):
+                    path.unlink()
+                os.close(fd)
+                raise
             os.close(fd)
 
     def write(self, data: memoryview) -> None:
@@ -357,15 +393,18 @@ class IncomingFile:
 
     def settle(self) -> None:
         """See `Incoming.settle`."""
-        self._store._settle(self._key, os.fstat(self._fd).st_ino)
+        with storage_errors("settle"):
+            self._store._settle(self._key, os.fstat(self._fd).st_ino)
 
     def close(self) -> None:
         """Discard what was not published, then let the lock go. What was published and not settled keeps
-        its name in ``incoming/``, whatever went wrong after that: the next writer completes it."""
+        its name in ``incoming/``, whatever went wrong after that: the next writer completes it. What could
+        not be discarded is left to the next start: it makes no answer worse."""
         try:
             if os.fstat(self._fd).st_nlink < 2:
-                with contextlib.suppress(FileNotFoundError):
-                    (self._store._incoming / self._name).unlink()
+                (self._store._incoming / self._name).unlink(missing_ok=True)
+        except OSError as exc:
+            log.warning(event("upload-left", file=self._name, reason=exc.strerror))
         finally:
             os.close(self._fd)
 
@@ -415,7 +454,8 @@ class HeldFile:
 
     def settle(self) -> None:
         """See `Held.settle`."""
-        self._store._settle(self._key, os.fstat(self._stream.fileno()).st_ino)
+        with storage_errors("settle"):
+            self._store._settle(self._key, os.fstat(self._stream.fileno()).st_ino)
 
 
 def _incoming_name(key: EpisodeKey) -> str:

@@ -2,7 +2,8 @@
 
 link(2) does, and leaves the old name as the trace of an unfinished publication. Where the file system has
 no hard links (exFAT, some network mounts), renameat2(2) with RENAME_NOREPLACE takes its place; the old name
-is gone with it, so a *marker* that names the episode is the trace.
+is gone with it, so a *marker* that names the episode is the trace; its content is the final name. A marker
+whose upload is still there tells of a rename that has not happened.
 """
 
 from __future__ import annotations
@@ -42,15 +43,24 @@ def link_no_clobber(source: Path, name: str, folder: int) -> None:
 
 def _rename_with_marker(source: Path, name: str, folder: int) -> None:
     marker = source.with_name(marker_of(source.name))
-    fd = os.open(marker, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, atomic.FILE_MODE)
-    os.close(fd)
-    # The marker must not be lost while the rename is kept.
-    atomic.sync_folder(marker.parent)
     try:
+        _write_marker(marker, name)
         _renameat2(source, name, folder)
     except OSError:
-        marker.unlink()
+        marker.unlink(missing_ok=True)
         raise
+
+
+def _write_marker(marker: Path, name: str) -> None:
+    """Durably: the marker must not be lost while the rename is kept."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+    fd = os.open(marker, flags, atomic.FILE_MODE)
+    try:
+        atomic.write_all(fd, os.fsencode(name))
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+    atomic.sync_folder(marker.parent)
 
 
 def _renameat2(source: Path, name: str, folder: int) -> None:

@@ -1,0 +1,71 @@
+"""A Content-Length body straight from the socket into the caller's buffer.
+
+gunicorn's body reader hands out bytes objects that were copied three times on their way (its read-ahead, the
+rest that it keeps, the joined piece). For a body of known length none of that is needed: what gunicorn has
+read ahead is taken first, then recv_into(2) fills the buffer. gunicorn's own count of what is left of the body is
+kept right, so its framing of the next request stays its own. A chunked body, and any other server, takes the plain
+path (`views.body`).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gunicorn.http.body import Body, LengthReader
+
+
+class DirectStream:
+    """The rest of a request's body. Behaves as the stream that it replaces, but for `readinto`."""
+
+    def __init__(self, body: Body, connection: Any) -> None:
+        self._body = body
+        self._reader: LengthReader = body.reader
+        self._recv_into = connection.recv_into
+        self._ahead = self._take_ahead()
+
+    @classmethod
+    def over(cls, stream: Any, connection: Any) -> DirectStream | None:
+        """A direct stream in place of `stream`, where that can be done."""
+        if not isinstance(stream, Body) or not isinstance(stream.reader, LengthReader):
+            return None
+        if stream.buf.tell() or not hasattr(connection, "start_body"):
+            return None
+        return cls(stream, connection)
+
+    def readinto(self, buffer: memoryview) -> int:
+        """Fill `buffer` as far as the body goes; fewer bytes than both only where the client's side ended.
+
+        Raises:
+            OSError: the connection broke, or the client's time ran out.
+        """
+        view = buffer[: self._reader.length]
+        filled = 0
+        try:
+            while filled < len(view):
+                count = self._some(view[filled:])
+                if count == 0:
+                    break
+                filled += count
+        except BaseException:
+            # Where the next request begins is unknown now.
+            self._body.failed = True
+            raise
+        finally:
+            self._reader.length -= filled
+        return filled
+
+    def _some(self, view: memoryview) -> int:
+        if not self._ahead:
+            return int(self._recv_into(view))
+        count = min(len(view), len(self._ahead))
+        view[:count] = self._ahead[:count]
+        self._ahead = self._ahead[count:]
+        return count
+
+    def _take_ahead(self) -> memoryview:
+        """What gunicorn has read of this body; what it has read beyond stays with it."""
+        read = self._reader.unreader.take_buffered()
+        length = self._reader.length
+        if len(read) > length:
+            self._reader.unreader.unread(read[length:])
+        return memoryview(read[:length])

@@ -1,0 +1,157 @@
+"""Runs the write path without HTTP, for strace to look at: `driver.py DATA_DIR STEPS` where STEPS is JSON.
+
+Each step's outcome goes to standard output as one JSON line, written by one write(2): the moment at which
+the receiver would answer.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from cis490_receiver.backends import open_backends
+from cis490_receiver.clock import SystemClock
+from cis490_receiver.config import Settings
+from cis490_receiver.errors import ReceiverError
+from cis490_receiver.index.local import LocalIndex
+from cis490_receiver.ingest import receive_episode, recover
+from cis490_receiver.models import Episode, EpisodeKey, Upload
+from cis490_receiver.policy.inspection import TakeAll
+from cis490_receiver.rebuild import rebuild_held
+from cis490_receiver.storage.filesystem import FilesystemStore
+from tests.support.archives import Archive, make_episode
+
+PIECE = 4096
+
+
+class BytesBody:
+    """A body that is at hand; `at_end` is called when all of it was read."""
+
+    def __init__(self, data: bytes, at_end: Callable[[], object] = lambda: None) -> None:
+        self._rest = data
+        self._at_end = at_end
+
+    def readinto(self, buffer: memoryview) -> int:
+        piece = self._rest[: len(buffer)]
+        self._rest = self._rest[len(piece) :]
+        buffer[: len(piece)] = piece
+        if not piece:
+            self._at_end()
+        return len(piece)
+
+
+def upload_of(host: str, episode: str, archive: Archive) -> Upload:
+    return Upload(EpisodeKey(host, episode), archive.sha256, size_bytes=len(archive.data))
+
+
+def archive_of(step: dict[str, Any]) -> Archive:
+    return make_episode(step.get("seed", 0), size=step.get("size", 9000))
+
+
+class Driver:
+    """One process's store and index."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self.settings = Settings(data_dir=data_dir)
+        self.store, self.index = FilesystemStore(data_dir), LocalIndex(data_dir)
+
+    def run(self, step: dict[str, Any]) -> None:
+        getattr(self, "do_" + step["do"])(step)
+
+    def do_start(self, step: dict[str, Any]) -> None:
+        """What create_app does."""
+        store, index = open_backends(self.settings)
+        recover(store, index, rebuild_held)
+        index.close()
+
+    def do_recover(self, step: dict[str, Any]) -> None:
+        recover(self.store, self.index, rebuild_held)
+
+    def do_put(self, step: dict[str, Any], at_end: Callable[[], object] = lambda: None) -> None:
+        archive = archive_of(step)
+        answer: dict[str, Any] = {"host": step["host"], "episode": step["episode"], "sha256": archive.sha256}
+        try:
+            outcome = receive_episode(
+                upload_of(step["host"], step["episode"], archive),
+                BytesBody(archive.data, at_end),
+                store=self.store,
+                index=self.index,
+                clock=SystemClock(),
+                buffer=memoryview(bytearray(PIECE)),
+                inspector=TakeAll(),
+            )
+            answer["status"] = 201 if outcome.new else 200
+        except ReceiverError as exc:
+            answer["status"] = exc.code
+        os.write(1, json.dumps(answer).encode() + b"\n")
+
+    def do_die_before_line(self, step: dict[str, Any]) -> None:
+        """A writer that dies between publishing and indexing."""
+        self.index.append = lambda episode: os._exit(0)  # type: ignore[method-assign]
+        self.do_put(step)
+
+    def do_die_before_sync_of_line(self, step: dict[str, Any]) -> None:
+        """A writer that dies when its line is written and not synced."""
+        os.fdatasync = lambda fd: os._exit(0)
+        self.do_put(step)
+
+    def do_tear(self, step: dict[str, Any]) -> None:
+        """A line that a crash tore."""
+        archive = archive_of(step)
+        upload = upload_of(step["host"], step["episode"], archive)
+        line = Episode.from_upload(upload, size_bytes=len(archive.data), received_at_ns=1).to_line()
+        with self.index.journal.path.open("ab") as journal:
+            journal.write(line[: step["keep"]])
+
+    def do_together(self, step: dict[str, Any]) -> None:
+        """Writers of one name in threads, each with a store and an index as a process of its own would have
+        (their locks exclude each other alike), all of them publishing when every body is there."""
+        ready = threading.Barrier(len(step["puts"]))
+        writers = [Driver(self.settings.data_dir) for _ in step["puts"]]
+        threads = [
+            threading.Thread(target=writer.do_put, args=(put, ready.wait))
+            for writer, put in zip(writers, step["puts"], strict=True)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    def do_overtaken(self, step: dict[str, Any]) -> None:
+        """The second writer comes when the first one's name is there and its line is not."""
+        first, second = Driver(self.settings.data_dir), Driver(self.settings.data_dir)
+        came = threading.Event()
+        append, hold = first.index.append, second.store.hold
+
+        def late(episode: Episode) -> None:
+            thread.start()
+            assert came.wait(20)
+            append(episode)
+
+        @contextlib.contextmanager
+        def noticed(key: EpisodeKey, *, wait_seconds: float) -> Iterator[Any]:
+            came.set()
+            with hold(key, wait_seconds=wait_seconds) as held:
+                yield held
+
+        first.index.append = late  # type: ignore[method-assign]
+        second.store.hold = noticed  # type: ignore[method-assign]
+        thread = threading.Thread(target=second.do_put, args=(step["puts"][1],))
+        first.do_put(step["puts"][0])
+        thread.join()
+
+
+def main() -> None:
+    driver = Driver(Path(sys.argv[1]))
+    for step in json.loads(sys.argv[2]):
+        driver.run(step)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,158 @@
+"""Courses of events of the write path: what is there before, and what is recorded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+Step = dict[str, Any]
+START: Step = {"do": "start"}
+
+
+def put(host: str = "host-a", episode: str = "ep-1", seed: int = 1, **more: Any) -> Step:
+    return {"do": "put", "host": host, "episode": episode, "seed": seed, **more}
+
+
+@dataclass(frozen=True)
+class Process:
+    """Steps of one process, under strace's `inject` expressions."""
+
+    steps: tuple[Step, ...]
+    inject: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """Whatever `before` does counts as durable; `processes` are recorded one after the other."""
+
+    name: str
+    before: tuple[Step, ...]
+    processes: tuple[Process, ...]
+    #: The statuses that the recorded puts are answered with, in any order.
+    statuses: tuple[object, ...]
+
+    @property
+    def every_byte(self) -> bool:
+        """Whether the line of the index is torn at each of its bytes; elsewhere at a few."""
+        return self.name in EVERY_BYTE
+
+    @property
+    def puts(self) -> list[Step]:
+        """Everything that is shipped, first to last."""
+        steps = [*self.before, *(step for process in self.processes for step in process.steps)]
+        flat = [part for step in steps for part in step.get("puts", [step])]
+        return [step for step in flat if "seed" in step and step["do"] != "tear"]
+
+
+EVERY_BYTE = frozenset(
+    {
+        "first-start",
+        "known-host",
+        "torn-line",
+        "torn-newline",
+        "straddled-block",
+        "dead-writer",
+        "overtaken-same",
+    }
+    | {"no-links", "failed-line-sync", "failed-sync-of-a-dead-writers-line", "two-writers-differ"}
+)
+
+
+def one(name: str, before: tuple[Step, ...], steps: tuple[Step, ...], *statuses: object) -> Scenario:
+    return Scenario(name, before, (Process(steps),), statuses)
+
+
+def _dead(name: str, last: Step, *statuses: object, do: str = "die_before_line") -> Scenario:
+    """A writer dies; `last` comes after it."""
+    before = (START, put(episode="ep-0", seed=7))
+    died = Process((put() | {"do": do},))
+    return Scenario(name, before, (died, Process((last,))), statuses)
+
+
+#: index.jsonl ends shortly before a block does: 13 lines of 295 bytes.
+_ALMOST_A_BLOCK = tuple(put("host-b", f"old-{number:02d}", 100 + number, size=10) for number in range(13))
+_TORN: Step = {"do": "tear", "host": "host-t", "episode": "torn", "seed": 50, "keep": 200}
+_DIES = put("host-t", "torn", seed=50) | {"do": "die_before_line"}
+_TORN_WHOLE: Step = _TORN | {"keep": -1}
+_OTHER = put("host-b", "ep-9", seed=9)
+NO_LINKS = ("linkat:error=EPERM",)
+
+
+def _stopped_start(count: int) -> Scenario:
+    """A first start that is killed at its sync number `count`, then one that is not."""
+    first = Process((START,), (f"fsync:signal=KILL:when={count}",))
+    return Scenario(f"start-killed-{count}", (), (first, Process((START, put()))), (201,))
+
+
+SCENARIOS: tuple[Scenario, ...] = (
+    one("first-start", (), (START, put()), 201),
+    one("new-host", (START, _OTHER), (put(),), 201),
+    one("known-host", (START, put(episode="ep-0", seed=7)), (put(),), 201),
+    one("repeat", (START, put()), (put(),), 200),
+    one("conflict", (START, put()), (put(seed=2),), "conflict"),
+    one("straddled-block", (START, *_ALMOST_A_BLOCK), (put("host-b", "the-one-over"),), 201),
+    one("torn-line", (START, _OTHER, _TORN), (put(),), 201),
+    one("torn-newline", (START, _OTHER, _DIES, _TORN_WHOLE), (put(),), 201),
+    one("ship-and-repeat", (START,), (put(), put(), put(episode="ep-2", seed=2)), 201, 200, 201),
+    _dead("dead-writer", put(), 200),
+    _dead("dead-writer-other-bytes", put(seed=2), "conflict"),
+    _dead("dead-writer-then-start", START),
+    _dead("dead-writer-of-a-line", put(), 200, do="die_before_sync_of_line"),
+    _dead("dead-writer-of-a-line-then-start", START, do="die_before_sync_of_line"),
+    one("two-writers-same", (START,), ({"do": "together", "puts": [put(), put()]},), 201, 200),
+    one("two-writers-differ", (START,), ({"do": "together", "puts": [put(), put(seed=2)]},), 201, "conflict"),
+    one("overtaken-same", (START,), ({"do": "overtaken", "puts": [put(), put()]},), 201, 200),
+    one("overtaken-differs", (START,), ({"do": "overtaken", "puts": [put(), put(seed=2)]},), 201, "conflict"),
+    Scenario("no-links", (START,), (Process((put(),), NO_LINKS),), (201,)),
+    Scenario(
+        "no-links-two-writers",
+        (START,),
+        (Process(({"do": "together", "puts": [put(), put(seed=2)]},), NO_LINKS),),
+        (201, "conflict"),
+    ),
+    Scenario(
+        "no-links-dead-writer",
+        (START, _OTHER),
+        (Process((put() | {"do": "die_before_line"},), NO_LINKS), Process((put(),), NO_LINKS)),
+        (200,),
+    ),
+    Scenario(
+        "failed-folder-sync",
+        (START, put(episode="ep-0", seed=7)),
+        # The first sync is the upload's, the second that of episodes/, the third the host's folder.
+        (Process((put(), put()), ("fsync:error=EIO:when=3",)),),
+        ("storage-failed", 200),
+    ),
+    Scenario(
+        "failed-parent-sync",
+        (START,),
+        (Process((put(), put()), ("fsync:error=EIO:when=2",)),),
+        ("storage-failed", 201),
+    ),
+    Scenario(
+        "failed-line-sync",
+        (START, _OTHER),
+        (Process((put(), put()), ("fdatasync:error=EIO:when=1",)),),
+        ("storage-failed", 200),
+    ),
+    Scenario(
+        "failed-line-sync-only",
+        (START, _OTHER),
+        (Process((put(),), ("fdatasync:error=EIO:when=1",)),),
+        ("storage-failed",),
+    ),
+    Scenario(
+        "failed-sync-of-a-dead-writers-line",
+        (START, _OTHER),
+        (
+            Process((put() | {"do": "die_before_sync_of_line"},)),
+            Process((put(), put()), ("fdatasync:error=EIO:when=1",)),
+        ),
+        ("storage-failed", 200),
+    ),
+    *(_stopped_start(count) for count in (1, 2, 3, 4)),
+)
+
+
+def scenario(name: str) -> Scenario:
+    return next(item for item in SCENARIOS if item.name == name)
