@@ -201,7 +201,13 @@ def echo(path: Path) -> Iterator[None]:
 
 
 def test_who_asks_is_what_the_certificate_says(proxied: Proxied, tmp_path: Path) -> None:
-    spoofed = ("X-Client-Subject", "x-client-fingerprint", "X-Client-Host", "X-CLIENT-CERT", "X-Forwarded-For")
+    spoofed = (
+        "X-Client-Subject",
+        "x-client-fingerprint",
+        "X-Client-Host",
+        "X-CLIENT-CERT",
+        "X-Forwarded-For",
+    )
     caddy = proxied.caddy_for(tmp_path / "caddy", tmp_path / "echo.sock")
     with echo(tmp_path / "echo.sock"):
         try:
@@ -213,7 +219,10 @@ def test_who_asks_is_what_the_certificate_says(proxied: Proxied, tmp_path: Path)
     assert "spoofed" not in json.dumps(arrived)
     identity = {name.lower(): value for name, value in arrived if name.lower().startswith("x-client-")}
     certificate = ssl.PEM_cert_to_DER_cert(proxied.host_certificate.cert.read_text())
-    assert identity == {"x-client-subject": "CN=lab-host-1,O=lab", "x-client-fingerprint": sha256(certificate)}
+    assert identity == {
+        "x-client-subject": "CN=lab-host-1,O=lab",
+        "x-client-fingerprint": sha256(certificate),
+    }
     names = [name.lower() for name, _ in arrived]
     assert "expect" not in names
     assert "x-lab-host" in names

@@ -38,7 +38,9 @@ class Authority:
 
     def _self_signed(self, name: str) -> Certificate:
         made = Certificate(self._folder / "ca.pem", self._folder / "ca.key")
-        self._run("req", "-x509", "-days", "2", *_new_key(made.key), "-out", made.cert, "-subj", f"/CN={name}")
+        self._run(
+            "req", "-x509", "-days", "2", *_new_key(made.key), "-out", made.cert, "-subj", f"/CN={name}"
+        )
         return made
 
     def issue(self, name: str, usage: str) -> Certificate:
@@ -65,7 +67,9 @@ def _new_key(path: Path) -> tuple[str | Path, ...]:
 class Caddy:
     """Caddy on a free port of the loopback interface, in front of a unix socket."""
 
-    def __init__(self, program: str, folder: Path, upstream: Path, server: Certificate, client_ca: Path) -> None:
+    def __init__(
+        self, program: str, folder: Path, upstream: Path, server: Certificate, client_ca: Path
+    ) -> None:
         folder.mkdir(exist_ok=True)
         self.log = folder / "caddy.log"
         self.port = _free_port()
