@@ -257,6 +257,7 @@ def test_the_caddyfile_is_valid_and_formatted(proxied: Proxied) -> None:
     assert policies
     assert all(one["client_authentication"]["mode"] == "require_and_verify" for one in policies)
     assert not any("logs" in server for server in servers)
+    assert all(server["protocols"] == ["h1"] for server in servers)
 
 
 @pytest.mark.parametrize("content", [None, "", "not a certificate\n"], ids=["missing", "empty", "garbage"])
