@@ -38,8 +38,9 @@ limit_request_line = 4094
 limit_request_fields = 64
 limit_request_field_size = 8190
 control_socket_disable = True
-# The unix socket's folder decides who may connect: Caddy's group.
-umask = 0o007
+# For the unix socket alone: its folder decides who may connect (etc/tmpfiles.d: Caddy's group, which needs no
+# right to the data and so is not the receiver's own).
+umask = 0o000
 # The heartbeat files must not be on a disk that may stall.
 worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 accesslog = None

@@ -19,6 +19,7 @@ PACKAGES = {
     "git": "git",
     "ip": "iproute2",
     "nginx": "nginx-light",
+    "openssl": "openssl",
     "strace": "strace",
     "systemd-analyze": "systemd",
     "zstd": "zstd",

@@ -6,6 +6,8 @@ exceptions of its own when a chunked one is; here both are errors by name.
 
 from __future__ import annotations
 
+import contextlib
+import socket
 import time
 from collections.abc import Callable, Iterator
 from typing import IO, Final
@@ -101,9 +103,10 @@ def spare_the_answer(request: Request, response: Response) -> Response:
 
     A large body is still being sent when its refusal is ready; closing the connection then would destroy
     the answer on its way (RFC 9112 §9.6). So the answer goes out first, and the body is read and thrown
-    away behind it, within limits, before the connection closes. A small body is left to the server, which
-    drains it and keeps the connection. A client that waits for ``100 Continue`` sends nothing before the
-    connection closes, so there is nothing to drain.
+    away behind it, within limits, before the connection closes. A proxy (on a unix socket there is one)
+    stops taking its client's body when the answer has ended, so the answer's last byte waits for that. A
+    small body is left to the server, which drains it and keeps the connection. A client that waits for
+    ``100 Continue`` sends nothing before the connection closes, so there is nothing to drain.
     """
     body: RequestBody | None = request.environ.get(_ENVIRON_KEY)
     if body is not None and body.complete:
@@ -122,7 +125,8 @@ def spare_the_answer(request: Request, response: Response) -> Response:
         if start_drain is not None:
             start_drain(DRAIN_SECONDS)
         answer = response.get_data()
-        response.response = _answer_then_drain(stream, answer)
+        proxied = getattr(connection, "family", None) == socket.AF_UNIX
+        response.response = _answer_around_drain(stream, answer, len(answer) - 1 if proxied else len(answer))
         response.content_length = len(answer)
     return response
 
@@ -134,16 +138,17 @@ def _is_small(request: Request) -> bool:
     return length.isdecimal() and len(length) < 9 and int(length) <= SMALL_BODY_BYTES
 
 
-def _answer_then_drain(stream: IO[bytes], answer: bytes) -> Iterator[bytes]:
-    yield answer
+def _answer_around_drain(stream: IO[bytes], answer: bytes, first: int) -> Iterator[bytes]:
+    """The `first` bytes of `answer`, then what comes of the body, then the rest of the answer."""
+    yield answer[:first]
     left = DRAIN_BYTES
     deadline = time.monotonic() + DRAIN_SECONDS
-    try:
+    # When reading fails, the answer is out and there is nobody left to tell.
+    with contextlib.suppress(OSError, ParseException):
         while left > 0 and time.monotonic() < deadline:
             piece = stream.read(min(_DRAIN_STEP, left))
             if not piece:
-                return
+                break
             left -= len(piece)
-    except (OSError, ParseException):
-        # The answer is out; there is nobody left to tell.
-        return
+    if first < len(answer):
+        yield answer[first:]
