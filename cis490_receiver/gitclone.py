@@ -64,6 +64,10 @@ class RefMissing(GitConfigError):
     code = "ref-missing"
 
 
+class RepoDamaged(GitConfigError):
+    code = "repo-damaged"
+
+
 class WindowEmpty(GitConfigError):
     code = "window-empty"
 
@@ -157,6 +161,7 @@ class GitClone:
 
         Raises:
             RefMissing: there is no such ref.
+            RepoDamaged: there is, and the commit is not.
             WindowEmpty: there is no ref at all, so nothing that could be accepted.
             GitConfigError: its commits have ids of another length.
         """
@@ -171,6 +176,11 @@ class GitClone:
             )
             if done.returncode == 0:
                 return self._as_commit(done.stdout.strip())
+            if self._run("rev-parse", "--verify", "--quiet", "--end-of-options", candidate).returncode == 0:
+                raise RepoDamaged(
+                    f"{candidate} in {self.path} points at nothing that is a commit there; if the clone is "
+                    f"damaged, move it away and make it anew: git clone --bare <url> {self.path}"
+                )
         names = self._run(
             "for-each-ref", "--format=%(refname:short)", "--count=10", "refs/heads", "refs/remotes"
         )
