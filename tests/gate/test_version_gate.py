@@ -218,6 +218,19 @@ def test_a_snapshot_that_is_missing_closes_the_gate_until_there_is_one(
     assert [record.getMessage().split()[0] for record in caplog.records] == ["gate-missing", "gate-missing"]
 
 
+def test_a_snapshot_that_was_moved_away_and_back_is_in_force_again(worker: Worker) -> None:
+    write(worker.folder, make_snapshot(1))
+    assert worker.accepts(1)
+    path = worker.folder / GATE_FILE
+    aside = path.rename(worker.folder / "aside")
+    worker.later()
+    with pytest.raises(GateUnavailable):
+        worker.accepts(1)
+    aside.rename(path)
+    worker.later()
+    assert worker.accepts(1)
+
+
 def test_a_snapshot_that_could_not_be_opened_is_tried_again_though_it_is_the_same_file(
     worker: Worker, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
