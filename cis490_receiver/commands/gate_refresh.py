@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NoReturn
@@ -13,8 +14,8 @@ from cis490_receiver import atomic
 from cis490_receiver.clock import Clock, SystemClock
 from cis490_receiver.commands.shared import data_folder, json_option
 from cis490_receiver.config import load
-from cis490_receiver.errors import ConfigError
-from cis490_receiver.gitclone import GitClone, GitConfigError, GitError
+from cis490_receiver.errors import ConfigError, ReceiverError, StorageFailed
+from cis490_receiver.gitclone import GitClone, GitConfigError
 from cis490_receiver.models import wall_time
 from cis490_receiver.policy.gate import GATE_FILE, GateCommit, GateSnapshot
 
@@ -42,8 +43,6 @@ def read_snapshot(clone: GitClone, ref: str, window: int, clock: Clock, *, fetch
         clone.fetch(ref)
     head = clone.resolve(ref)
     commits = tuple(clone.log(head, window))
-    if not commits:
-        raise GitError(f"{ref} has no commits; an empty gate would refuse everybody")
     now_ns = clock.now_ns()
     return GateSnapshot(
         repo=str(clone.path),
@@ -92,22 +91,47 @@ def command(fetch: bool, dry_run: bool, as_json: bool) -> None:
     if settings.gate_repo is None:
         raise ConfigError("gate_repo is not set; name the clone of the orchestrator in gate_repo")
     path = data_folder(settings) / GATE_FILE
+    _refuse_to_write_as_another(path.parent)
     clone = GitClone(settings.gate_repo)
     try:
         new = read_snapshot(clone, settings.gate_ref, settings.gate_window, SystemClock(), fetch=fetch)
-    except GitError as exc:
+        change = compare(read_gate_file(path), new)
+        if not dry_run:
+            _write(path, new)
+    except ReceiverError as exc:
         _fail(exc, as_json)
-    change = compare(read_gate_file(path), new)
-    if not dry_run:
-        atomic.replace_file(path, new.to_json())
     click.echo(json.dumps(_as_dict(change, dry_run), indent=2) if as_json else _as_text(change, dry_run))
 
 
-def _fail(exc: GitError, as_json: bool) -> NoReturn:
+def _refuse_to_write_as_another(folder: Path) -> None:
+    """What root writes in another user's folder, the receiver could not read at its next start.
+
+    Raises:
+        ConfigError: this is root, and the folder belongs to somebody else.
+    """
+    owner = folder.stat().st_uid
+    if os.geteuid() == 0 and owner != 0:
+        raise ConfigError(
+            f"this is root, but {folder} belongs to user {owner}; run: "
+            f"sudo -u '#{owner}' cis490-receiver gate-refresh"
+        )
+
+
+def _write(path: Path, snapshot: GateSnapshot) -> None:
+    try:
+        atomic.replace_file(path, snapshot.to_json())
+    except OSError as exc:
+        message = f"cannot write {path}: {exc.strerror}"
+        if isinstance(exc, PermissionError):
+            raise ConfigError(f"{message}; run this as the receiver's user") from exc
+        raise StorageFailed(message) from exc
+
+
+def _fail(exc: ReceiverError, as_json: bool) -> NoReturn:
     if as_json:
         click.echo(json.dumps({"error": exc.message, "code": exc.code}))
     click.echo(f"gate-refresh: {exc.message}; the list in force stays", err=True)
-    raise SystemExit(2 if isinstance(exc, GitConfigError) else 1)
+    raise SystemExit(2 if isinstance(exc, GitConfigError | ConfigError) else 1)
 
 
 def _as_dict(change: Change, dry_run: bool) -> dict[str, Any]:

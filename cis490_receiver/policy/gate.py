@@ -19,36 +19,14 @@ from typing import Any, Final
 from cis490_receiver import protocol
 from cis490_receiver.errors import CommitRejected, GateUnavailable, MalformedCommit, MissingCommit
 from cis490_receiver.logfmt import event
+from cis490_receiver.policy import remedies
 
 log = logging.getLogger(__name__)
 
 #: The snapshot's name in the data folder.
 GATE_FILE: Final = "gate.json"
-SEE_ALSO: Final = "FIXYOURSELF.md"
 #: How long a worker may go on with the snapshot it has before it looks at the file again, in seconds.
 RECHECK_SECONDS: Final = 0.5
-
-_MISSING_REMEDY: Final = (
-    "Your shipper did not say which orchestrator commit recorded this episode. Update the lab host "
-    "(git pull in the orchestrator's clone, then restart the shipper), which stamps "
-    "X-Cis490-Code-Commit from the clone's own HEAD. FIXYOURSELF.md, step 1, says how to check."
-)
-_BEHIND_REMEDY: Final = (
-    "Your commit is on {ref} but {behind} commits older than its head; only the newest {window} are "
-    "accepted. In the orchestrator's clone: `git fetch --prune origin && git merge --ff-only {upstream}`, "
-    "restart the orchestrator, and record again. If that refuses, FIXYOURSELF.md, branch A, goes on from "
-    "here. {no_faking}"
-)
-_FOREIGN_REMEDY: Final = (
-    "Your commit is not on {ref}: it is a local commit, one from another branch, or one that was "
-    "pushed after {refreshed} (then just retry in ten minutes). `git status -sb` and "
-    "`git log --oneline {upstream}..HEAD` in the orchestrator's clone show which; FIXYOURSELF.md, "
-    "branches B to E, tells how to get back onto {ref} without losing your work. {no_faking}"
-)
-_NO_FAKING: Final = (
-    "Please do not send a commit id other than the one that ran: the gate is what lets the people who train "
-    "on this data know which code recorded it, and a false id spoils the set without anybody noticing."
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +86,8 @@ class GateSnapshot:
                 GateCommit(_commit(item["commit"]), str(item["date"]), str(item["subject"]))
                 for item in data["commits"]
             )
+            if not commits:
+                raise ValueError("not a gate snapshot: its window is empty")
             return cls(
                 repo=str(data["repo"]),
                 ref=str(data["ref"]),
@@ -118,7 +98,7 @@ class GateSnapshot:
                 refreshed_at_wall=str(data["refreshed_at_wall"]),
                 refreshed_at_ns=int(data["refreshed_at_ns"]),
             )
-        except (KeyError, TypeError, AttributeError, RecursionError) as exc:
+        except (KeyError, TypeError, AttributeError, OverflowError, RecursionError) as exc:
             raise ValueError(f"not a gate snapshot: {exc!r}") from exc
 
 
@@ -126,6 +106,10 @@ def _commit(value: Any) -> str:
     if not isinstance(value, str) or not protocol.is_commit(value):
         raise ValueError(f"not a commit id: {value!r}")
     return value
+
+
+#: Inode, size in bytes and mtime in nanoseconds: what tells a file from the one that it replaced.
+_Identity = tuple[int, int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +137,10 @@ class VersionGate:
         self._monotonic = monotonic
         self._lock = threading.Lock()
         self._window: _Window | None = None
-        self._seen: tuple[int, int, int] | None = None
+        #: The file that was read last, good or damaged; None when it could not be read at all.
+        self._seen: _Identity | None = None
+        #: The last trouble that was logged; None when there is none.
+        self._trouble: tuple[str, str, _Identity | None] | None = None
         self._look_again_at = 0.0
 
     def check(self, commit: str | None) -> str:
@@ -167,9 +154,9 @@ class VersionGate:
             GateUnavailable: there is no snapshot that can be read.
         """
         if commit is None:
-            raise MissingCommit(None, remediation=_MISSING_REMEDY, see_also=SEE_ALSO)
+            raise MissingCommit(None, remediation=remedies.MISSING, see_also=remedies.SEE_ALSO)
         if not protocol.is_commit(commit):
-            raise MalformedCommit(None, see_also=SEE_ALSO)
+            raise MalformedCommit(None, remediation=remedies.MALFORMED, see_also=remedies.SEE_ALSO)
         window = self._current()
         if commit not in window.accepted:
             raise _rejection(commit, window)
@@ -198,35 +185,36 @@ class VersionGate:
     def _refresh(self) -> None:
         """Take a new snapshot up. One that is damaged leaves the last good one in force; one that was
         removed closes the gate, in every worker alike."""
+        seen = None
         try:
             with open(self._path, "rb") as stream:
-                stat = os.fstat(stream.fileno())
-                seen = (stat.st_ino, stat.st_size, stat.st_mtime_ns)
+                seen = _identity(os.fstat(stream.fileno()))
                 if seen == self._seen:
                     return
                 window = _prepare(GateSnapshot.from_json(stream.read()), self._extra)
         except FileNotFoundError:
-            self._report("gate-missing", None)
             self._window = None
-            return
+            self._report("gate-missing", "no such file", seen)
         except (OSError, ValueError) as exc:
-            self._report("gate-damaged", str(exc))
-            return
+            self._report("gate-damaged", str(exc), seen)
+        else:
+            self._window = window
+            self._trouble = None
+            log.info(event("gate-loaded", head=window.snapshot.head, commits=len(window.accepted)))
+        # A file that could not be read is tried again: its permissions may be mended without a trace in it.
         self._seen = seen
-        self._window = window
-        log.info(event("gate-loaded", head=window.snapshot.head, commits=len(window.accepted)))
 
-    def _report(self, name: str, reason: str | None) -> None:
-        """Log a snapshot that cannot be used, once for each state of the file."""
-        try:
-            stat = self._path.stat()
-            seen = (stat.st_ino, stat.st_size, stat.st_mtime_ns)
-        except OSError:
-            seen = (0, 0, 0)
-        if seen != self._seen:
-            self._seen = seen
-            kept = self._window is not None and reason is not None
+    def _report(self, name: str, reason: str, seen: _Identity | None) -> None:
+        """Log a snapshot that cannot be used, once for each reason and state of the file."""
+        trouble = (name, reason, seen)
+        if trouble != self._trouble:
+            self._trouble = trouble
+            kept = self._window is not None
             log.warning(event(name, file=self._path.name, reason=reason, kept_last_good=kept))
+
+
+def _identity(stat: os.stat_result) -> _Identity:
+    return (stat.st_ino, stat.st_size, stat.st_mtime_ns)
 
 
 def _prepare(snapshot: GateSnapshot, extra: frozenset[str]) -> _Window:
@@ -239,15 +227,10 @@ def _prepare(snapshot: GateSnapshot, extra: frozenset[str]) -> _Window:
 def _rejection(commit: str, window: _Window) -> CommitRejected:
     snapshot = window.snapshot
     behind = window.behind.get(commit)
-    template = _FOREIGN_REMEDY if behind is None else _BEHIND_REMEDY
-    remediation = template.format(
-        ref=snapshot.ref,
-        upstream=snapshot.ref if "/" in snapshot.ref else f"origin/{snapshot.ref}",
-        behind=behind,
-        window=len(snapshot.commits),
-        refreshed=snapshot.refreshed_at_wall,
-        no_faking=_NO_FAKING,
-    )
+    if behind is None:
+        remediation = remedies.foreign(snapshot.ref, snapshot.refreshed_at_wall)
+    else:
+        remediation = remedies.behind(snapshot.ref, behind, len(snapshot.commits))
     return CommitRejected(
         None,
         your_commit=commit,
@@ -256,7 +239,7 @@ def _rejection(commit: str, window: _Window) -> CommitRejected:
         valid_window_size=len(snapshot.commits),
         head_commit=snapshot.head,
         remediation=remediation,
-        see_also=SEE_ALSO,
+        see_also=remedies.SEE_ALSO,
     )
 
 
