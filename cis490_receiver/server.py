@@ -125,7 +125,10 @@ class ClientSocket(socket.socket):
         left = self._patience()
         if left <= 0:
             raise TimeoutError("the client is too slow")
-        self.settimeout(left)
+        # Each change is a system call: not for less than a tenth of a second.
+        current = self.gettimeout()
+        if current is None or not left - 0.1 <= current <= left:
+            self.settimeout(left)
 
     def _patience(self) -> float:
         """How many seconds the next read may take."""

@@ -16,6 +16,7 @@ from flask import Request, Response
 from gunicorn.http.errors import ParseException
 
 from cis490_receiver.errors import BodyMalformed, BodyTimeout, BodyTruncated, EpisodeTooLarge
+from cis490_receiver.views.direct import DirectStream
 
 #: An unread body up to this size is left to the server, which drains it and keeps the connection.
 SMALL_BODY_BYTES: Final = 64 * 1024
@@ -37,11 +38,14 @@ class RequestBody:
         length: int | None,
         limit: int,
         *,
+        direct: DirectStream | None = None,
         check_space: Callable[[], None] = lambda: None,
     ) -> None:
-        """Read `stream`. `length` is what Content-Length announced, None for a chunked body, of which at
-        most `limit` bytes are taken. `check_space` is asked every 64 MiB and may raise."""
+        """Read `stream`, by way of `direct` where there is one. `length` is what Content-Length announced,
+        None for a chunked body, of which at most `limit` bytes are taken. `check_space` is asked every
+        64 MiB and may raise."""
         self._stream = stream
+        self._direct = direct
         self._length = length
         self._limit = limit
         self._check_space = check_space
@@ -61,14 +65,13 @@ class RequestBody:
             wanted = min(wanted, self._length - self.received)
             if wanted == 0:
                 return 0
-        data = self._read(wanted)
-        if not data:
+        count = self._read(buffer[:wanted])
+        if count == 0:
             if self._length is not None:
                 raise BodyTruncated(None, received_bytes=self.received, expected_bytes=self._length)
             self._ended = True
-        buffer[: len(data)] = data
-        self._count(len(data))
-        return len(data)
+        self._count(count)
+        return count
 
     def _count(self, count: int) -> None:
         self.received += count
@@ -78,9 +81,13 @@ class RequestBody:
             self._checked_at = self.received
             self._check_space()
 
-    def _read(self, size: int) -> bytes:
+    def _read(self, buffer: memoryview) -> int:
         try:
-            return self._stream.read(size)
+            if self._direct is not None:
+                return self._direct.readinto(buffer)
+            data = self._stream.read(len(buffer))
+            buffer[: len(data)] = data
+            return len(data)
         except TimeoutError as exc:
             raise BodyTimeout from exc
         except ParseException as exc:
@@ -93,7 +100,9 @@ def request_body(
     request: Request, length: int | None, limit: int, check_space: Callable[[], None]
 ) -> RequestBody:
     """The body of `request`."""
-    body = RequestBody(request.stream, length, limit, check_space=check_space)
+    connection = request.environ.get("gunicorn.socket")
+    direct = DirectStream.over(request.environ["wsgi.input"], connection)
+    body = RequestBody(request.stream, length, limit, direct=direct, check_space=check_space)
     request.environ[_ENVIRON_KEY] = body
     return body
 

@@ -46,6 +46,10 @@ def put(receiver: Receiver, episode: str, commit: str | None) -> Answer:
     return receiver.put("h", episode, EPISODE, **headers)
 
 
+def gate_warnings(ready: Answer) -> list[dict[str, Any]]:
+    return [warning for warning in ready.json["warnings"] if warning["code"].startswith("gate-")]
+
+
 def ping(receiver: Receiver, commit: str) -> Any:
     headers = AUTH | {"X-Cis490-Code-Commit": commit, "X-Schema-Version": "2"}
     return receiver.request("POST", "/v1/ping", headers=headers).json
@@ -141,7 +145,10 @@ def test_without_a_list_the_receiver_is_not_ready_and_blames_nobody(own: Receive
     write(own.data_dir, make_snapshot(1))
     wait_for_each_worker(own, 1, None)
     assert put(own, "e", commit_id(1)).status == 201
-    assert own.request("GET", "/v1/ready").json == {"status": "ready", "warnings": []}
+    deadline, in_a_row = time.monotonic() + 5, 0
+    while in_a_row < 40:
+        assert time.monotonic() < deadline
+        in_a_row = in_a_row + 1 if own.request("GET", "/v1/ready").status == 200 else 0
 
 
 def wait_for_each_worker(receiver: Receiver, number: int, code: str | None, *, in_a_row: int = 40) -> float:
@@ -205,8 +212,8 @@ def test_an_old_list_is_in_force_and_reported(own: Receiver) -> None:
     wait_for_each_worker(own, 2, None)
     ready = own.request("GET", "/v1/ready")
     assert ready.status == 200
-    [warning] = ready.json["warnings"]
+    [warning] = gate_warnings(ready)
     assert warning["code"] == "gate-stale" and 25 * 3600 <= warning["age_seconds"] < 25 * 3600 + 60
     write(own.data_dir, make_snapshot(3, age_seconds=23 * 3600))
     wait_for_each_worker(own, 3, None)
-    assert own.request("GET", "/v1/ready").json["warnings"] == []
+    assert gate_warnings(own.request("GET", "/v1/ready")) == []
