@@ -79,7 +79,6 @@ def receive_episode(
     store: EpisodeStore,
     index: EpisodeIndex,
     clock: Clock,
-    buffer: memoryview,
     inspector: Inspector,
 ) -> Outcome:
     """Store the episode that `upload` announces and `body` brings.
@@ -98,7 +97,7 @@ def receive_episode(
     if (known := _already_there(upload, store, index, clock)) is not None:
         return known
     with store.receive(upload.key) as incoming:
-        _copy(body, incoming, buffer, inspector)
+        _copy(body, incoming, inspector)
         actual = incoming.hexdigest()
         if actual != upload.sha256:
             raise ShaMismatch(actual)
@@ -138,11 +137,15 @@ def recover(store: EpisodeStore, index: EpisodeIndex, rebuild: Rebuild) -> int:
     return completed
 
 
-def _copy(body: Body, incoming: Incoming, buffer: memoryview, inspector: Inspector) -> None:
-    while (count := body.readinto(buffer)) > 0:
+def _copy(body: Body, incoming: Incoming, inspector: Inspector) -> None:
+    while True:
+        buffer = incoming.lend()
+        count = body.readinto(buffer)
+        if count == 0:
+            return
         if incoming.size_bytes == 0:
             inspector.look_at_start(bytes(buffer[: min(count, 16)]))
-        incoming.write(buffer[:count])
+        incoming.commit(count)
 
 
 def _already_there(upload: Upload, store: EpisodeStore, index: EpisodeIndex, clock: Clock) -> Outcome | None:

@@ -22,24 +22,31 @@ class Incoming(Protocol):
 
     @property
     def size_bytes(self) -> int:
-        """How many bytes were written."""
+        """How many bytes were committed."""
         ...
 
-    def write(self, data: memoryview) -> None:
-        """Append `data`.
+    def lend(self) -> memoryview:
+        """A buffer for the next bytes of the body, good until `commit`.
 
         Raises:
-            StorageFull: there is no space.
-            StorageFailed: the write failed.
+            StorageFull, StorageFailed: bytes that were committed before could not be written.
+        """
+        ...
+
+    def commit(self, count: int) -> None:
+        """Append the first `count` bytes of the lent buffer. They may be written a little later.
+
+        Raises:
+            StorageFull, StorageFailed: they, or earlier ones, could not be written.
         """
         ...
 
     def hexdigest(self) -> str:
-        """SHA-256 of what was written so far, as 64 lower-case hex digits."""
+        """SHA-256 of what was committed so far, as 64 lower-case hex digits."""
         ...
 
     def open(self) -> BinaryIO:
-        """What was written so far, to be read; the caller closes it.
+        """What was committed so far, to be read; the caller closes it.
 
         Raises:
             StorageFailed: it cannot be read.

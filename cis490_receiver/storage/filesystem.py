@@ -38,6 +38,7 @@ from cis490_receiver.errors import EpisodeBusy, StorageFailed, StorageFull
 from cis490_receiver.logfmt import event
 from cis490_receiver.models import EpisodeKey
 from cis490_receiver.storage import linking
+from cis490_receiver.storage.writing import HashingWriter
 
 log = logging.getLogger(__name__)
 
@@ -345,9 +346,8 @@ class IncomingFile:
     def __init__(self, store: FilesystemStore, key: EpisodeKey) -> None:
         self._store = store
         self._key = key
-        self._hash = hashlib.sha256()
-        self.size_bytes = 0
         self._name, self._fd = self._create()
+        self._writer = HashingWriter(self._fd)
 
     def _create(self) -> tuple[str, int]:
         while True:
@@ -365,24 +365,36 @@ class IncomingFile:
                 raise
             os.close(fd)
 
-    def write(self, data: memoryview) -> None:
-        """See `Incoming.write`."""
-        self._hash.update(data)
+    @property
+    def size_bytes(self) -> int:
+        """See `Incoming.size_bytes`."""
+        return self._writer.size_bytes
+
+    def lend(self) -> memoryview:
+        """See `Incoming.lend`."""
         with storage_errors("write"):
-            atomic.write_all(self._fd, data)
-        self.size_bytes += len(data)
+            return self._writer.lend()
+
+    def commit(self, count: int) -> None:
+        """See `Incoming.commit`."""
+        with storage_errors("write"):
+            self._writer.commit(count)
 
     def hexdigest(self) -> str:
         """See `Incoming.hexdigest`."""
-        return self._hash.hexdigest()
+        return self._writer.hexdigest()
 
     def open(self) -> BinaryIO:
         """See `Incoming.open`."""
+        with storage_errors("write"):
+            self._writer.flush()
         with storage_errors("open"):
             return open(self._store._incoming / self._name, "rb")
 
     def sync(self) -> None:
         """See `Incoming.sync`."""
+        with storage_errors("write"):
+            self._writer.flush()
         with storage_errors("fsync"):
             os.fsync(self._fd)
 
@@ -400,6 +412,7 @@ class IncomingFile:
         """Discard what was not published, then let the lock go. What was published and not settled keeps
         its name in ``incoming/``, whatever went wrong after that: the next writer completes it. What could
         not be discarded is left to the next start: it makes no answer worse."""
+        self._writer.close()
         try:
             if os.fstat(self._fd).st_nlink < 2:
                 (self._store._incoming / self._name).unlink(missing_ok=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import logging
 import os
-from typing import Final
 
 from flask import Blueprint, Response, jsonify, request
 from werkzeug.routing import BaseConverter
@@ -26,9 +25,6 @@ from cis490_receiver.views.body import request_body
 from cis490_receiver.views.wiring import Services, authenticate
 
 log = logging.getLogger(__name__)
-
-#: Read, hashed and written at a time: one piece still fits a core's second-level cache.
-PIECE_BYTES: Final = 256 * 1024
 
 
 class RestOfPath(BaseConverter):
@@ -85,7 +81,6 @@ def _receive(services: Services, path: str, principal: Principal) -> Outcome:
         store=services.store,
         index=services.index,
         clock=services.clock,
-        buffer=memoryview(bytearray(PIECE_BYTES)),
         inspector=inspector(settings),
     )
 

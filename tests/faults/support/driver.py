@@ -38,7 +38,7 @@ class BytesBody:
         self._at_end = at_end
 
     def readinto(self, buffer: memoryview) -> int:
-        piece = self._rest[: len(buffer)]
+        piece = self._rest[: min(len(buffer), PIECE)]
         self._rest = self._rest[len(piece) :]
         buffer[: len(piece)] = piece
         if not piece:
@@ -83,7 +83,6 @@ class Driver:
                 store=self.store,
                 index=self.index,
                 clock=SystemClock(),
-                buffer=memoryview(bytearray(PIECE)),
                 inspector=TakeAll(),
             )
             answer["status"] = 201 if outcome.new else 200

@@ -161,7 +161,6 @@ class Inspector:
                 store=store,
                 index=index,
                 clock=SystemClock(),
-                buffer=memoryview(bytearray(1 << 16)),
                 inspector=TakeAll(),
             ).episode.sha256
         except Conflict as exc:

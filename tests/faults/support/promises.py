@@ -11,6 +11,7 @@ from cis490_receiver.errors import BodyTruncated, ShaMismatch
 from cis490_receiver.ingest import receive_episode
 from cis490_receiver.models import EpisodeKey, Upload
 from cis490_receiver.policy.inspection import TakeAll
+from cis490_receiver.storage.base import Incoming
 from cis490_receiver.storage.filesystem import FilesystemStore
 from cis490_receiver.views.body import RequestBody
 from tests.faults.support.driver import BytesBody, Driver
@@ -18,13 +19,18 @@ from tests.faults.support.driver import BytesBody, Driver
 KEY = EpisodeKey("host-a", "ep-1")
 
 
+def _append(incoming: Incoming, data: bytes) -> None:
+    incoming.lend()[: len(data)] = data
+    incoming.commit(len(data))
+
+
 def recovery_leaves_live_uploads_alone(data_dir: Path) -> None:
     Driver(data_dir).do_start({})
     store = FilesystemStore(data_dir)
     with store.receive(KEY) as incoming:
-        incoming.write(memoryview(b"one half, "))
+        _append(incoming, b"one half, ")
         Driver(data_dir).do_recover({})
-        incoming.write(memoryview(b"the other"))
+        _append(incoming, b"the other")
         incoming.sync()
         try:
             published = incoming.publish()
@@ -59,7 +65,6 @@ def a_body_of_another_digest_is_refused(data_dir: Path) -> None:
             store=driver.store,
             index=driver.index,
             clock=SystemClock(),
-            buffer=memoryview(bytearray(100)),
             inspector=TakeAll(),
         )
     except ShaMismatch:

@@ -1,0 +1,169 @@
+"""Write and hash a body as fast as the disk and SHA-256 allow.
+
+A small body is hashed and written by the caller. From the second buffer on, a thread of its own writes while the
+caller receives and hashes the next one: recv(2), SHA-256 and write(2) all release the interpreter's lock. The
+buffers are aligned and whole, so the file is written past the page cache (O_DIRECT, open(2)): the bytes are on their
+way to the disk as they come, the sync at the end has little left to do, and a small machine keeps its cache. Where
+the file system refuses O_DIRECT, the same thread writes through the cache. docs/performance.md has the figures.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import mmap
+import os
+import queue
+import threading
+from typing import Final
+
+from cis490_receiver import atomic
+
+#: Received, hashed and written at a time, and how many such buffers an upload has in flight.
+BUFFER_BYTES: Final = 1 << 20
+BUFFERS: Final = 4
+
+
+class HashingWriter:
+    """Appends to an empty file, by way of buffers that it lends. One thread at a time may use it."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self._hash = hashlib.sha256()
+        self._free: queue.SimpleQueue[mmap.mmap] = queue.SimpleQueue()
+        self._made = 0
+        self._buffer: mmap.mmap | None = None
+        self._thread: _WriterThread | None = None
+        self.size_bytes = 0
+
+    def lend(self) -> memoryview:
+        """A buffer to fill; what is in it is written by `commit`.
+
+        Raises:
+            OSError: an earlier buffer could not be written.
+        """
+        if self._buffer is None:
+            self._buffer = self._next_buffer()
+        return memoryview(self._buffer)
+
+    def commit(self, count: int) -> None:
+        """Hash the first `count` bytes of the lent buffer and write them, now or soon.
+
+        Raises:
+            OSError: they, or an earlier buffer, could not be written.
+        """
+        buffer, self._buffer = self._buffer, None
+        assert buffer is not None
+        with memoryview(buffer) as view, view[:count] as filled:
+            self._hash.update(filled)
+            self.size_bytes += count
+            if self._thread is None and count < len(buffer):
+                atomic.write_all(self._fd, filled)
+                self._free.put(buffer)
+                return
+        if self._thread is None:
+            self._thread = _WriterThread(self._fd, self._free)
+        self._thread.write(buffer, count)
+
+    def hexdigest(self) -> str:
+        """SHA-256 of everything that was committed, as 64 hex digits."""
+        return self._hash.hexdigest()
+
+    def flush(self) -> None:
+        """Wait until everything that was committed is written.
+
+        Raises:
+            OSError: it could not be.
+        """
+        if self._thread is not None:
+            thread, self._thread = self._thread, None
+            thread.finish()
+
+    def close(self) -> None:
+        """Let the thread and the buffers go; what was not written is lost."""
+        with contextlib.suppress(OSError):
+            self.flush()
+
+    def _next_buffer(self) -> mmap.mmap:
+        if self._made < BUFFERS and self._free.empty():
+            self._made += 1
+            # Anonymous pages: aligned for O_DIRECT, and given back to the system with the upload.
+            return mmap.mmap(-1, BUFFER_BYTES)
+        buffer = self._free.get()
+        if self._thread is not None:
+            self._thread.raise_failure()
+        return buffer
+
+
+class _WriterThread:
+    """Writes buffers in order and hands them back."""
+
+    def __init__(self, fd: int, free: queue.SimpleQueue[mmap.mmap]) -> None:
+        self._fd = fd
+        self._free = free
+        self._filled: queue.SimpleQueue[tuple[mmap.mmap, int] | None] = queue.SimpleQueue()
+        self._failure: OSError | None = None
+        self._direct = _set_direct(fd, True)
+        self._thread = threading.Thread(target=self._run, name="episode-writer", daemon=True)
+        self._thread.start()
+
+    def write(self, buffer: mmap.mmap, count: int) -> None:
+        """Write `count` bytes of `buffer` soon."""
+        self._filled.put((buffer, count))
+
+    def finish(self) -> None:
+        """Wait for the last write.
+
+        Raises:
+            OSError: one of them failed.
+        """
+        self._filled.put(None)
+        self._thread.join()
+        if self._direct:
+            _set_direct(self._fd, False)
+        self.raise_failure()
+
+    def raise_failure(self) -> None:
+        """Raises:
+        OSError: a write failed.
+        """
+        if self._failure is not None:
+            raise OSError(self._failure.errno, self._failure.strerror) from self._failure
+
+    def _run(self) -> None:
+        while (item := self._filled.get()) is not None:
+            buffer, count = item
+            # After a failure nothing more is written, but every buffer goes back, so that nobody waits.
+            if self._failure is None:
+                try:
+                    self._write(buffer, count)
+                except OSError as exc:
+                    self._failure = exc
+            self._free.put(buffer)
+
+    def _write(self, buffer: mmap.mmap, count: int) -> None:
+        if self._direct and count < len(buffer):
+            # The last piece is no whole number of blocks.
+            self._direct = not _set_direct(self._fd, False)
+        with memoryview(buffer) as view, view[:count] as filled:
+            try:
+                atomic.write_all(self._fd, filled)
+            except OSError as exc:
+                if exc.errno != errno.EINVAL or not self._direct:
+                    raise
+                # The file system wants larger blocks than these after all.
+                self._direct = not _set_direct(self._fd, False)
+                atomic.write_all(self._fd, filled)
+
+
+def _set_direct(fd: int, direct: bool) -> bool:
+    """Turn O_DIRECT on or off; gives whether that was done."""
+    flags = fcntl.fcntl(fd, fcntl.F_GETFL)
+    wanted = flags | os.O_DIRECT if direct else flags & ~os.O_DIRECT
+    try:
+        fcntl.fcntl(fd, fcntl.F_SETFL, wanted)
+    except OSError:
+        return False
+    return True
