@@ -186,7 +186,7 @@ class Settings:
     )
     body_max_seconds: int = _key(6 * 3600, _integer(1, 7 * 86400), "time for a whole body to arrive")
     workers: int = _key(2, _integer(1, 64), "worker processes")
-    threads: int = _key(16, _integer(1, 512), "threads a worker: how many requests it serves at once")
+    threads: int = _key(128, _integer(1, 512), "threads a worker: how many requests it serves at once")
     graceful_seconds: int = _key(
         600, _integer(1, 86400), "how long a stop waits for uploads under way to finish"
     )

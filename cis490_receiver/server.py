@@ -178,6 +178,19 @@ class Worker(ThreadWorker):
     #: Set by etc/gunicorn.conf.py before the workers are forked.
     settings: Settings
 
+    @property
+    def worker_connections(self) -> int:
+        """How many connections the worker may have before it stops accepting: as many as it has threads for,
+        beside those that wait for their client and need none. So what a busy worker cannot serve is left
+        to the others, and does not queue behind its slow uploads.
+        """
+        idle = len(self.keepalived_conns) + len(self.pending_conns)
+        return min(int(self.cfg.worker_connections), int(self.cfg.threads) + idle)
+
+    @worker_connections.setter
+    def worker_connections(self, value: int) -> None:
+        """Gunicorn sets it to what the configuration says, which is looked up above."""
+
     def handle(self, conn: TConn) -> Any:
         """Serve one request of a connection; runs in a thread."""
         if not isinstance(conn.sock, ClientSocket):

@@ -26,7 +26,8 @@ bind = _settings.bind
 worker_class = Worker
 workers = _settings.workers
 threads = _settings.threads
-worker_connections = _settings.threads + 200
+# A slow upload holds a thread, which is cheap; connections that wait for their client hold none.
+worker_connections = _settings.threads + 400
 # READY=1 goes to systemd when the application was really loaded, and a bad configuration stops the start.
 preload_app = True
 # gthread's heartbeat comes from its main loop: this ends a worker that hangs, never a long upload.

@@ -15,6 +15,7 @@ from typing import BinaryIO
 
 from cis490_receiver import atomic
 from cis490_receiver.errors import StorageFailed, StorageFull
+from cis490_receiver.index.group_commit import GroupCommit
 from cis490_receiver.logfmt import event
 from cis490_receiver.models import Episode
 
@@ -26,6 +27,7 @@ class Journal:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._group = GroupCommit(self._append)
 
     def prepare(self) -> None:
         """Make the file when it is absent, durably."""
@@ -36,14 +38,18 @@ class Journal:
     def append(self, episode: Episode) -> None:
         """See `EpisodeIndex.append`.
 
-        A torn line at the end, which a crash left, is mended first.
+        A torn line at the end, which a crash left, is mended first. Lines that are appended at once share a
+        write and its sync.
         """
         try:
-            with atomic.locked_file(self.path) as fd:
-                mend(fd)
-                atomic.append_lines(fd, self.path, episode.to_line())
+            self._group.submit(episode.to_line())
         except OSError as exc:
             raise self._named(exc, "append") from exc
+
+    def _append(self, lines: bytes) -> None:
+        with atomic.locked_file(self.path) as fd:
+            mend(fd)
+            atomic.append_lines(fd, self.path, lines)
 
     def make_durable(self) -> None:
         """See `EpisodeIndex.make_durable`."""

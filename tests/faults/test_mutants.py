@@ -70,8 +70,8 @@ MUTANTS = (
     Mutant(
         "torn-line-not-mended",
         JOURNAL,
-        "                mend(fd)\n                atomic.append_lines",
-        "                atomic.append_lines",
+        "            mend(fd)\n            atomic.append_lines",
+        "            atomic.append_lines",
         "torn-line",
     ),
     Mutant("zeros-not-mended", JOURNAL, r'if b"\0" not in ', "if True or ", "straddled-block"),

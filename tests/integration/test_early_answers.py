@@ -165,3 +165,24 @@ def test_a_dribbling_body_ends_at_its_total_time(start_receiver) -> None:  # typ
                 done.set()
                 thread.join()
     assert receiver.stored() == {} and receiver.incoming() == []
+
+
+@pytest.mark.slow
+def test_two_hundred_slow_uploads_do_not_hold_up_a_healthy_host(shared_receiver: Receiver) -> None:
+    slow = []
+    for number in range(200):
+        connection = shared_receiver.raw()
+        send_head(connection, f"slow/e{number}.tar.zst", put_headers(EPISODE) | {"Content-Length": "500000"})
+        connection.sendall(EPISODE.data[:100])
+        slow.append(connection)
+    deadline = time.monotonic() + 20
+    while len(shared_receiver.incoming()) < 200:
+        assert time.monotonic() < deadline, "they are not all under way at once"
+        time.sleep(0.05)
+    for number in range(20):
+        assert shared_receiver.put("healthy", f"e{number}", EPISODE, timeout=5).status == 201
+    for connection in slow:
+        connection.close()
+    while shared_receiver.incoming():
+        assert time.monotonic() < deadline + 5
+        time.sleep(0.05)

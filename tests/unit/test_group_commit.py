@@ -1,0 +1,61 @@
+"""Lines that come at once share a write; each waits for its own, and learns of its failure."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from cis490_receiver.index.group_commit import GroupCommit
+
+
+def test_those_that_come_while_one_is_written_are_written_together() -> None:
+    written: list[bytes] = []
+    first_is_in, go_on = threading.Event(), threading.Event()
+
+    def write(lines: bytes) -> None:
+        first_is_in.set()
+        assert go_on.wait(10)
+        written.append(lines)
+
+    group = GroupCommit(write)
+    with ThreadPoolExecutor(9) as pool:
+        done = [pool.submit(group.submit, b"0")]
+        assert first_is_in.wait(10)
+        done += [pool.submit(group.submit, b"%d" % number) for number in range(1, 9)]
+        while len(group._waiting) < 8:
+            pass
+        assert not any(one.done() for one in done)
+        go_on.set()
+        for one in done:
+            one.result(10)
+    assert written[0] == b"0"
+    assert [sorted(lines) for lines in written[1:]] == [sorted(b"12345678")]
+
+
+def test_a_failure_reaches_each_of_its_batch_and_nobody_else() -> None:
+    def write(lines: bytes) -> None:
+        if b"bad" in lines:
+            raise OSError("disk")
+
+    group = GroupCommit(write)
+    group.submit(b"good")
+    with pytest.raises(OSError, match="disk"):
+        group.submit(b"bad")
+    group.submit(b"good again")
+
+
+def test_every_line_is_written_once_before_its_thread_goes_on() -> None:
+    written: list[bytes] = []
+    group = GroupCommit(lambda lines: written.extend(lines.split()))
+
+    def work(thread: int) -> None:
+        for number in range(200):
+            line = b"%d-%d\n" % (thread, number)
+            group.submit(line)
+            assert line.strip() in written
+
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(work, range(16)))
+    assert len(written) == len(set(written)) == 3200
