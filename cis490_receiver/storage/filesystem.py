@@ -28,7 +28,6 @@ import os
 import stat
 import threading
 import time
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -37,7 +36,7 @@ from cis490_receiver import atomic, protocol
 from cis490_receiver.errors import EpisodeBusy, StorageFailed, StorageFull
 from cis490_receiver.logfmt import event
 from cis490_receiver.models import EpisodeKey
-from cis490_receiver.storage import linking
+from cis490_receiver.storage import linking, traces
 
 log = logging.getLogger(__name__)
 
@@ -47,8 +46,6 @@ _CREATE_FLAGS: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os
 _NO_SPACE: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _HASH_STEP: Final = 1 << 20
 _POLL_SECONDS: Final = 0.005
-#: Longest file name that Linux file systems take, in bytes (NAME_MAX, limits.h).
-_NAME_MAX: Final = 255
 
 
 @contextlib.contextmanager
@@ -177,7 +174,7 @@ class FilesystemStore:
             # Read again under the lock: its writer may just have finished.
             status = os.fstat(fd)
             if name.endswith(linking.MARKER_SUFFIX):
-                return self._examine_marker(path, os.fsdecode(os.read(fd, _NAME_MAX)))
+                return self._examine_marker(path, os.read(fd, traces.NAME_MAX))
             if status.st_nlink > 1:
                 return self._key_of(name, status.st_ino)
             self._discard(path, status.st_size)
@@ -185,7 +182,7 @@ class FilesystemStore:
         finally:
             os.close(fd)
 
-    def _examine_marker(self, marker: Path, file_name: str) -> EpisodeKey | None:
+    def _examine_marker(self, marker: Path, content: bytes) -> EpisodeKey | None:
         """The key that a marker tells of. One whose upload is still there belongs to a live writer, or is
         discarded with the dead one's; one that tells of no episode is discarded."""
         source = marker.with_name(marker.name.removesuffix(linking.MARKER_SUFFIX))
@@ -193,12 +190,10 @@ class FilesystemStore:
             self._examine(source.name)
             if source.exists():
                 return None
-        episode_id = file_name.removesuffix(protocol.EPISODE_SUFFIX)
-        with contextlib.suppress(ValueError):
-            key = EpisodeKey(marker.name.partition("~")[0], episode_id)
-            if episode_id != file_name and self.exists(key):
-                return key
-        self._discard(marker, len(file_name))
+        key = traces.key_of_marker(marker.name, content)
+        if key is not None and self.exists(key):
+            return key
+        self._discard(marker, len(content))
         return None
 
     def _discard(self, path: Path, size_bytes: int) -> None:
@@ -220,33 +215,6 @@ class FilesystemStore:
                     return key
         log.warning(event("unknown-file", folder="incoming", file=name))
         return None
-
-    def _traces(self, key: EpisodeKey, inode: int) -> list[str]:
-        """Names in ``incoming/`` that an upload of `key`, published as the file `inode`, left."""
-        prefixes = (f"{key.host_id}~{key.episode_id}~", f"{key.host_id}~~")
-        found = []
-        for name in os.listdir(self._incoming):
-            if name.startswith(prefixes):
-                path = self._incoming / name
-                with contextlib.suppress(FileNotFoundError):
-                    if path.lstat().st_ino == inode or self._is_marker_of(path, key, inode):
-                        found.append(name)
-        return found
-
-    @staticmethod
-    def _is_marker_of(path: Path, key: EpisodeKey, inode: int) -> bool:
-        if not path.name.endswith(linking.MARKER_SUFFIX):
-            return False
-        with contextlib.suppress(FileNotFoundError):
-            # While an upload of its own is there, a marker is that writer's affair.
-            if path.with_name(path.name.removesuffix(linking.MARKER_SUFFIX)).lstat().st_ino != inode:
-                return False
-        return path.read_bytes() == os.fsencode(key.file_name)
-
-    def _settle(self, key: EpisodeKey, inode: int) -> None:
-        for name in self._traces(key, inode):
-            with contextlib.suppress(FileNotFoundError):
-                (self._incoming / name).unlink()
 
     @contextlib.contextmanager
     def _host_folder(self, host_id: str) -> Iterator[int]:
@@ -326,7 +294,7 @@ class IncomingFile:
 
     def _create(self) -> tuple[str, int]:
         while True:
-            name = _incoming_name(self._key)
+            name = traces.new_name(self._key)
             path = self._store._incoming / name
             fd = os.open(path, _CREATE_FLAGS, atomic.FILE_MODE)
             try:
@@ -364,7 +332,7 @@ class IncomingFile:
     def settle(self) -> None:
         """See `Incoming.settle`."""
         with storage_errors("settle"):
-            self._store._settle(self._key, os.fstat(self._fd).st_ino)
+            traces.drop(self._store._incoming, self._key, os.fstat(self._fd).st_ino)
 
     def close(self) -> None:
         """Discard what was not published, then let the lock go. What was published and not settled keeps
@@ -417,22 +385,15 @@ class HeldFile:
         """See `Held.republish`."""
         inode = os.fstat(self._stream.fileno()).st_ino
         with storage_errors("republish"):
-            traces = self._store._traces(self._key, inode)
-            if traces and not self._store._name_anew(traces[0], self._key):
+            found = traces.traces_of(self._store._incoming, self._key, inode)
+            if found and not self._store._name_anew(found[0], self._key):
                 raise EpisodeBusy
         self.make_durable()
 
     def settle(self) -> None:
         """See `Held.settle`."""
         with storage_errors("settle"):
-            self._store._settle(self._key, os.fstat(self._stream.fileno()).st_ino)
-
-
-def _incoming_name(key: EpisodeKey) -> str:
-    """A new name that tells recovery the key; for ids too long to fit, the host alone."""
-    unique = uuid.uuid4().hex
-    name = f"{key.host_id}~{key.episode_id}~{unique}"
-    return name if len(linking.marker_of(name)) <= _NAME_MAX else f"{key.host_id}~~{unique}"
+            traces.drop(self._store._incoming, self._key, os.fstat(self._stream.fileno()).st_ino)
 
 
 def _try_lock(fd: int) -> bool:

@@ -120,7 +120,7 @@ MUTANTS = (
     Mutant(
         "failed-name-sync-repeated",
         STORE,
-        "            if traces and not",
+        "            if found and not",
         "            if False and not",
         "failed-folder-sync",
     ),
@@ -145,7 +145,7 @@ MUTANTS = (
         "                except OSError:\n                    pass\n",
         "failed-sync-of-a-dead-writers-line",
     ),
-    Mutant("marker-kept", STORE, "        self._discard(marker, len(file_name))\n", "", "no-links"),
+    Mutant("marker-kept", STORE, "        self._discard(marker, len(content))\n", "", "no-links"),
     Mutant("dead-upload-kept", STORE, "            self._discard(path, status.st_size)\n", "", "known-host"),
 )
 
