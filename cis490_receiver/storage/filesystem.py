@@ -26,7 +26,6 @@ import hashlib
 import logging
 import os
 import stat
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -37,10 +36,10 @@ from cis490_receiver.errors import EpisodeBusy, StorageFailed, StorageFull
 from cis490_receiver.logfmt import event
 from cis490_receiver.models import EpisodeKey
 from cis490_receiver.storage import linking, traces
+from cis490_receiver.storage.folders import HostFolders
 
 log = logging.getLogger(__name__)
 
-_FOLDER_FLAGS: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ_FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 _CREATE_FLAGS: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _NO_SPACE: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
@@ -67,9 +66,7 @@ class FilesystemStore:
     def __init__(self, data_dir: Path) -> None:
         self._episodes = data_dir / "episodes"
         self._incoming = data_dir / "incoming"
-        #: Host folders (by name and inode) whose entry in ``episodes/`` this process has synced.
-        self._synced_hosts: set[tuple[str, int]] = set()
-        self._sync_lock = threading.Lock()
+        self._hosts = HostFolders(self._episodes)
 
     def prepare(self) -> None:
         """Create the folders, durably."""
@@ -103,7 +100,7 @@ class FilesystemStore:
         """See `EpisodeStore.exists`."""
         with storage_errors("stat"):
             try:
-                with self._host_folder(key.host_id) as folder:
+                with self._hosts.existing(key.host_id) as folder:
                     os.stat(key.file_name, dir_fd=folder, follow_symlinks=False)
             except (FileNotFoundError, NotADirectoryError):
                 return False
@@ -113,7 +110,7 @@ class FilesystemStore:
         """See `EpisodeStore.open`."""
         with storage_errors("open"):
             try:
-                with self._host_folder(key.host_id) as folder:
+                with self._hosts.existing(key.host_id) as folder:
                     return os.fdopen(os.open(key.file_name, _READ_FLAGS, dir_fd=folder), "rb")
             except (FileNotFoundError, NotADirectoryError):
                 return None
@@ -216,47 +213,9 @@ class FilesystemStore:
         log.warning(event("unknown-file", folder="incoming", file=name))
         return None
 
-    @contextlib.contextmanager
-    def _host_folder(self, host_id: str) -> Iterator[int]:
-        fd = os.open(self._episodes / host_id, _FOLDER_FLAGS)
-        try:
-            yield fd
-        finally:
-            os.close(fd)
-
-    @contextlib.contextmanager
-    def _host_folder_for_writing(self, host_id: str) -> Iterator[int]:
-        """The host's folder, made when absent, its own entry on stable storage."""
-        path = self._episodes / host_id
-        try:
-            fd = os.open(path, _FOLDER_FLAGS)
-        except FileNotFoundError:
-            with contextlib.suppress(FileExistsError):
-                path.mkdir(mode=atomic.FOLDER_MODE)
-            fd = os.open(path, _FOLDER_FLAGS)
-        try:
-            # Another process may have made the folder and not have synced its entry yet.
-            identity = (host_id, os.fstat(fd).st_ino)
-            if identity not in self._synced_hosts:
-                self._sync_host_entry(path)
-                with self._sync_lock:
-                    self._synced_hosts.add(identity)
-            yield fd
-        finally:
-            os.close(fd)
-
-    def _sync_host_entry(self, path: Path) -> None:
-        try:
-            atomic.sync_folder(self._episodes)
-        except OSError:
-            # A second sync would succeed and mean nothing: let the next upload make the folder anew.
-            with contextlib.suppress(OSError):
-                path.rmdir()
-            raise
-
     def _bears_name(self, fd: int, key: EpisodeKey) -> bool:
         try:
-            with self._host_folder(key.host_id) as folder:
+            with self._hosts.existing(key.host_id) as folder:
                 named = os.stat(key.file_name, dir_fd=folder, follow_symlinks=False)
         except FileNotFoundError:
             return False
@@ -264,7 +223,7 @@ class FilesystemStore:
 
     def _name(self, source: str, key: EpisodeKey) -> bool:
         """Name ``incoming/<source>`` and sync the folder; False when the name is taken."""
-        with self._host_folder_for_writing(key.host_id) as folder:
+        with self._hosts.for_writing(key.host_id) as folder:
             try:
                 linking.link_no_clobber(self._incoming / source, key.file_name, folder)
             except FileExistsError:
@@ -274,7 +233,7 @@ class FilesystemStore:
 
     def _name_anew(self, trace: str, key: EpisodeKey) -> bool:
         source = trace.removesuffix(linking.MARKER_SUFFIX)
-        with self._host_folder(key.host_id) as folder:
+        with self._hosts.existing(key.host_id) as folder:
             if source == trace:
                 os.unlink(key.file_name, dir_fd=folder)
             else:
@@ -378,7 +337,7 @@ class HeldFile:
         """See `Held.make_durable`."""
         with storage_errors("fsync"):
             os.fsync(self._stream.fileno())
-            with self._store._host_folder_for_writing(self._key.host_id) as folder:
+            with self._store._hosts.for_writing(self._key.host_id) as folder:
                 os.fsync(folder)
 
     def republish(self) -> None:

@@ -27,7 +27,8 @@ class Mutant:
     caught_by: str
 
 
-INGEST, STORE, LINKING = "ingest.py", "storage/filesystem.py", "storage/linking.py"
+INGEST, STORE, FOLDERS = "ingest.py", "storage/filesystem.py", "storage/folders.py"
+LINKING = "storage/linking.py"
 JOURNAL, CATALOG, ATOMIC, BODY = "index/journal.py", "index/catalog.py", "atomic.py", "views/body.py"
 
 MUTANTS = (
@@ -41,9 +42,9 @@ MUTANTS = (
     ),
     Mutant(
         "host-folder-not-synced",
-        STORE,
-        "            atomic.sync_folder(self._episodes)\n",
-        "            pass\n",
+        FOLDERS,
+        "                os.fsync(parent)\n",
+        "                pass\n",
         "new-host",
     ),
     Mutant(
@@ -126,9 +127,9 @@ MUTANTS = (
     ),
     Mutant(
         "failed-parent-sync-repeated",
-        STORE,
-        "                path.rmdir()\n",
-        "                pass\n",
+        FOLDERS,
+        "                    path.rmdir()\n",
+        "                    pass\n",
         "failed-parent-sync",
     ),
     Mutant(
