@@ -21,48 +21,28 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
-import hashlib
 import logging
 import os
 import stat
-import threading
 import time
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, Final
 
 from cis490_receiver import atomic, protocol
-from cis490_receiver.errors import EpisodeBusy, StorageFailed, StorageFull
+from cis490_receiver.errors import EpisodeBusy
 from cis490_receiver.logfmt import event
 from cis490_receiver.models import EpisodeKey
-from cis490_receiver.storage import linking
-from cis490_receiver.storage.writing import HashingWriter
+from cis490_receiver.storage import linking, traces
+from cis490_receiver.storage.files import HeldFile, IncomingFile, storage_errors, try_lock
+from cis490_receiver.storage.folders import HostFolders
+from cis490_receiver.storage.publishing import Publisher
 
 log = logging.getLogger(__name__)
 
-_FOLDER_FLAGS: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ_FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
-_CREATE_FLAGS: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_HASH_STEP: Final = 1 << 20
 _POLL_SECONDS: Final = 0.005
 _QUARANTINE_SECONDS: Final = 30.0
-#: Longest file name that Linux file systems take, in bytes (NAME_MAX, limits.h).
-_NAME_MAX: Final = 255
-
-
-@contextlib.contextmanager
-def storage_errors(doing: str) -> Iterator[None]:
-    """Turn an OSError of the block into a named error, its cause chained for the log."""
-    try:
-        yield
-    except OSError as exc:
-        kind = StorageFull if exc.errno in atomic.NO_SPACE else StorageFailed
-        log.error(
-            event(kind.code, doing=doing, errno=errno.errorcode.get(exc.errno or 0), reason=exc.strerror)
-        )
-        raise kind from exc
 
 
 class FilesystemStore:
@@ -72,9 +52,8 @@ class FilesystemStore:
         self._episodes = data_dir / "episodes"
         self._incoming = data_dir / "incoming"
         self._quarantine = data_dir / "quarantine"
-        #: Host folders (by name and inode) whose entry in ``episodes/`` this process has synced.
-        self._synced_hosts: set[tuple[str, int]] = set()
-        self._sync_lock = threading.Lock()
+        self._hosts = HostFolders(self._episodes)
+        self._publisher = Publisher(self._incoming, self._hosts)
 
     def prepare(self) -> None:
         """Create the folders, durably."""
@@ -98,7 +77,7 @@ class FilesystemStore:
     def receive(self, key: EpisodeKey) -> Iterator[IncomingFile]:
         """See `EpisodeStore.receive`."""
         with storage_errors("create"):
-            incoming = IncomingFile(self, key)
+            incoming = IncomingFile(self._publisher, key)
         try:
             yield incoming
         finally:
@@ -108,7 +87,7 @@ class FilesystemStore:
         """See `EpisodeStore.exists`."""
         with storage_errors("stat"):
             try:
-                with self._host_folder(key.host_id) as folder:
+                with self._hosts.existing(key.host_id) as folder:
                     os.stat(key.file_name, dir_fd=folder, follow_symlinks=False)
             except (FileNotFoundError, NotADirectoryError):
                 return False
@@ -118,7 +97,7 @@ class FilesystemStore:
         """See `EpisodeStore.open`."""
         with storage_errors("open"):
             try:
-                with self._host_folder(key.host_id) as folder:
+                with self._hosts.existing(key.host_id) as folder:
                     return os.fdopen(os.open(key.file_name, _READ_FLAGS, dir_fd=folder), "rb")
             except (FileNotFoundError, NotADirectoryError):
                 return None
@@ -130,14 +109,14 @@ class FilesystemStore:
         while (stream := self.open(key)) is not None:
             with stream:
                 with storage_errors("lock"):
-                    while not _try_lock(stream.fileno()):
+                    while not try_lock(stream.fileno()):
                         if time.monotonic() > deadline:
                             raise EpisodeBusy
                         time.sleep(_POLL_SECONDS)
                     # A writer that found the name unsettled may have named the bytes anew meanwhile.
                     named = self._bears_name(stream.fileno(), key)
                 if named:
-                    yield HeldFile(self, key, stream)
+                    yield HeldFile(self._publisher, key, stream)
                     return
         yield None
 
@@ -198,12 +177,12 @@ class FilesystemStore:
             return None
         try:
             status = os.fstat(fd)
-            if not stat.S_ISREG(status.st_mode) or not _try_lock(fd):
+            if not stat.S_ISREG(status.st_mode) or not try_lock(fd):
                 return None
             # Read again under the lock: its writer may just have finished.
             status = os.fstat(fd)
             if name.endswith(linking.MARKER_SUFFIX):
-                return self._examine_marker(path, os.fsdecode(os.read(fd, _NAME_MAX)))
+                return self._examine_marker(path, os.read(fd, traces.NAME_MAX))
             if status.st_nlink > 1:
                 return self._key_of(name, status.st_ino)
             self._discard(path, status.st_size)
@@ -211,7 +190,7 @@ class FilesystemStore:
         finally:
             os.close(fd)
 
-    def _examine_marker(self, marker: Path, file_name: str) -> EpisodeKey | None:
+    def _examine_marker(self, marker: Path, content: bytes) -> EpisodeKey | None:
         """The key that a marker tells of. One whose upload is still there belongs to a live writer, or is
         discarded with the dead one's; one that tells of no episode is discarded."""
         source = marker.with_name(marker.name.removesuffix(linking.MARKER_SUFFIX))
@@ -219,12 +198,10 @@ class FilesystemStore:
             self._examine(source.name)
             if source.exists():
                 return None
-        episode_id = file_name.removesuffix(protocol.EPISODE_SUFFIX)
-        with contextlib.suppress(ValueError):
-            key = EpisodeKey(marker.name.partition("~")[0], episode_id)
-            if episode_id != file_name and self.exists(key):
-                return key
-        self._discard(marker, len(file_name))
+        key = traces.key_of_marker(marker.name, content)
+        if key is not None and self.exists(key):
+            return key
+        self._discard(marker, len(content))
         return None
 
     def _discard(self, path: Path, size_bytes: int) -> None:
@@ -247,240 +224,10 @@ class FilesystemStore:
         log.warning(event("unknown-file", folder="incoming", file=name))
         return None
 
-    def _traces(self, key: EpisodeKey, inode: int) -> list[str]:
-        """Names in ``incoming/`` that an upload of `key`, published as the file `inode`, left."""
-        prefixes = (f"{key.host_id}~{key.episode_id}~", f"{key.host_id}~~")
-        found = []
-        for name in os.listdir(self._incoming):
-            if name.startswith(prefixes):
-                path = self._incoming / name
-                with contextlib.suppress(FileNotFoundError):
-                    if path.lstat().st_ino == inode or self._is_marker_of(path, key, inode):
-                        found.append(name)
-        return found
-
-    @staticmethod
-    def _is_marker_of(path: Path, key: EpisodeKey, inode: int) -> bool:
-        if not path.name.endswith(linking.MARKER_SUFFIX):
-            return False
-        with contextlib.suppress(FileNotFoundError):
-            # While an upload of its own is there, a marker is that writer's affair.
-            if path.with_name(path.name.removesuffix(linking.MARKER_SUFFIX)).lstat().st_ino != inode:
-                return False
-        return path.read_bytes() == os.fsencode(key.file_name)
-
-    def _settle(self, key: EpisodeKey, inode: int) -> None:
-        for name in self._traces(key, inode):
-            with contextlib.suppress(FileNotFoundError):
-                (self._incoming / name).unlink()
-
-    @contextlib.contextmanager
-    def _host_folder(self, host_id: str) -> Iterator[int]:
-        fd = os.open(self._episodes / host_id, _FOLDER_FLAGS)
-        try:
-            yield fd
-        finally:
-            os.close(fd)
-
-    @contextlib.contextmanager
-    def _host_folder_for_writing(self, host_id: str) -> Iterator[int]:
-        """The host's folder, made when absent, its own entry on stable storage."""
-        path = self._episodes / host_id
-        try:
-            fd = os.open(path, _FOLDER_FLAGS)
-        except FileNotFoundError:
-            with contextlib.suppress(FileExistsError):
-                path.mkdir(mode=atomic.FOLDER_MODE)
-            fd = os.open(path, _FOLDER_FLAGS)
-        try:
-            # Another process may have made the folder and not have synced its entry yet.
-            identity = (host_id, os.fstat(fd).st_ino)
-            if identity not in self._synced_hosts:
-                self._sync_host_entry(path)
-                with self._sync_lock:
-                    self._synced_hosts.add(identity)
-            yield fd
-        finally:
-            os.close(fd)
-
-    def _sync_host_entry(self, path: Path) -> None:
-        try:
-            atomic.sync_folder(self._episodes)
-        except OSError:
-            # A second sync would succeed and mean nothing: let the next upload make the folder anew.
-            with contextlib.suppress(OSError):
-                path.rmdir()
-            raise
-
     def _bears_name(self, fd: int, key: EpisodeKey) -> bool:
         try:
-            with self._host_folder(key.host_id) as folder:
+            with self._hosts.existing(key.host_id) as folder:
                 named = os.stat(key.file_name, dir_fd=folder, follow_symlinks=False)
         except FileNotFoundError:
             return False
         return os.path.samestat(named, os.fstat(fd))
-
-    def _name(self, source: str, key: EpisodeKey) -> bool:
-        """Name ``incoming/<source>`` and sync the folder; False when the name is taken."""
-        with self._host_folder_for_writing(key.host_id) as folder:
-            try:
-                linking.link_no_clobber(self._incoming / source, key.file_name, folder)
-            except FileExistsError:
-                return False
-            os.fsync(folder)
-            return True
-
-    def _name_anew(self, trace: str, key: EpisodeKey) -> bool:
-        source = trace.removesuffix(linking.MARKER_SUFFIX)
-        with self._host_folder(key.host_id) as folder:
-            if source == trace:
-                os.unlink(key.file_name, dir_fd=folder)
-            else:
-                os.rename(key.file_name, self._incoming / source, src_dir_fd=folder)
-        return self._name(source, key)
-
-
-class IncomingFile:
-    """See `storage.base.Incoming`. One thread at a time."""
-
-    def __init__(self, store: FilesystemStore, key: EpisodeKey) -> None:
-        self._store = store
-        self._key = key
-        self._name, self._fd = self._create()
-        self._writer = HashingWriter(self._fd)
-
-    def _create(self) -> tuple[str, int]:
-        while True:
-            name = _incoming_name(self._key)
-            path = self._store._incoming / name
-            fd = os.open(path, _CREATE_FLAGS, atomic.FILE_MODE)
-            try:
-                # Between the two calls a starting receiver may take the file for a dead one.
-                if _try_lock(fd) and os.fstat(fd).st_nlink == 1:
-                    return name, fd
-            except BaseException:
-                with contextlib.suppress(OSError):
-                    path.unlink()
-                os.close(fd)
-                raise
-            os.close(fd)
-
-    @property
-    def size_bytes(self) -> int:
-        """See `Incoming.size_bytes`."""
-        return self._writer.size_bytes
-
-    def lend(self) -> memoryview:
-        """See `Incoming.lend`."""
-        with storage_errors("write"):
-            return self._writer.lend()
-
-    def commit(self, count: int) -> None:
-        """See `Incoming.commit`."""
-        with storage_errors("write"):
-            self._writer.commit(count)
-
-    def hexdigest(self) -> str:
-        """See `Incoming.hexdigest`."""
-        return self._writer.hexdigest()
-
-    def open(self) -> BinaryIO:
-        """See `Incoming.open`."""
-        with storage_errors("write"):
-            self._writer.flush()
-        with storage_errors("open"):
-            return open(self._store._incoming / self._name, "rb")
-
-    def sync(self) -> None:
-        """See `Incoming.sync`."""
-        with storage_errors("write"):
-            self._writer.flush()
-        with storage_errors("fsync"):
-            os.fsync(self._fd)
-
-    def publish(self) -> bool:
-        """See `Incoming.publish`."""
-        with storage_errors("publish"):
-            return self._store._name(self._name, self._key)
-
-    def settle(self) -> None:
-        """See `Incoming.settle`."""
-        with storage_errors("settle"):
-            self._store._settle(self._key, os.fstat(self._fd).st_ino)
-
-    def close(self) -> None:
-        """Discard what was not published, then let the lock go. What was published and not settled keeps
-        its name in ``incoming/``, whatever went wrong after that: the next writer completes it. What could
-        not be discarded is left to the next start: it makes no answer worse."""
-        self._writer.close()
-        try:
-            if os.fstat(self._fd).st_nlink < 2:
-                (self._store._incoming / self._name).unlink(missing_ok=True)
-        except OSError as exc:
-            log.warning(event("upload-left", file=self._name, reason=exc.strerror))
-        finally:
-            os.close(self._fd)
-
-
-class HeldFile:
-    """See `storage.base.Held`."""
-
-    def __init__(self, store: FilesystemStore, key: EpisodeKey, stream: BinaryIO) -> None:
-        self._store = store
-        self._key = key
-        self._stream = stream
-
-    @property
-    def size_bytes(self) -> int:
-        """See `Held.size_bytes`."""
-        return os.fstat(self._stream.fileno()).st_size
-
-    def hexdigest(self) -> str:
-        """See `Held.hexdigest`."""
-        with storage_errors("read"):
-            self._stream.seek(0)
-            digest = hashlib.sha256()
-            while piece := self._stream.read(_HASH_STEP):
-                digest.update(piece)
-            return digest.hexdigest()
-
-    def open(self) -> BinaryIO:
-        """See `Held.open`."""
-        self._stream.seek(0)
-        return self._stream
-
-    def make_durable(self) -> None:
-        """See `Held.make_durable`."""
-        with storage_errors("fsync"):
-            os.fsync(self._stream.fileno())
-            with self._store._host_folder_for_writing(self._key.host_id) as folder:
-                os.fsync(folder)
-
-    def republish(self) -> None:
-        """See `Held.republish`."""
-        inode = os.fstat(self._stream.fileno()).st_ino
-        with storage_errors("republish"):
-            traces = self._store._traces(self._key, inode)
-            if traces and not self._store._name_anew(traces[0], self._key):
-                raise EpisodeBusy
-        self.make_durable()
-
-    def settle(self) -> None:
-        """See `Held.settle`."""
-        with storage_errors("settle"):
-            self._store._settle(self._key, os.fstat(self._stream.fileno()).st_ino)
-
-
-def _incoming_name(key: EpisodeKey) -> str:
-    """A new name that tells recovery the key; for ids too long to fit, the host alone."""
-    unique = uuid.uuid4().hex
-    name = f"{key.host_id}~{key.episode_id}~{unique}"
-    return name if len(linking.marker_of(name)) <= _NAME_MAX else f"{key.host_id}~~{unique}"
-
-
-def _try_lock(fd: int) -> bool:
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True

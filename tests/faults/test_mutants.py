@@ -27,23 +27,25 @@ class Mutant:
     caught_by: str
 
 
-INGEST, STORE, LINKING = "ingest.py", "storage/filesystem.py", "storage/linking.py"
+INGEST, STORE, FOLDERS = "ingest.py", "storage/filesystem.py", "storage/folders.py"
+FILES, PUBLISHING = "storage/files.py", "storage/publishing.py"
+LINKING = "storage/linking.py"
 JOURNAL, CATALOG, ATOMIC, BODY = "index/journal.py", "index/catalog.py", "atomic.py", "views/body.py"
 
 MUTANTS = (
     Mutant("bytes-not-synced", INGEST, "        incoming.sync()\n", "", "new-host"),
     Mutant(
         "name-not-synced",
-        STORE,
+        PUBLISHING,
         "            os.fsync(folder)\n            return True",
         "            return True",
         "known-host",
     ),
     Mutant(
         "host-folder-not-synced",
-        STORE,
-        "            atomic.sync_folder(self._episodes)\n",
-        "            pass\n",
+        FOLDERS,
+        "                os.fsync(parent)\n",
+        "                pass\n",
         "new-host",
     ),
     Mutant(
@@ -88,7 +90,7 @@ MUTANTS = (
         "failed-line-sync-only",
     ),
     Mutant("known-not-made-durable", INGEST, "    index.make_durable()\n", "", "dead-writer-of-a-line"),
-    Mutant("live-upload-not-spared", STORE, "or not _try_lock(fd)", "", "recovery_leaves_live_uploads_alone"),
+    Mutant("live-upload-not-spared", STORE, "or not try_lock(fd)", "", "recovery_leaves_live_uploads_alone"),
     Mutant(
         "short-body-trusted",
         BODY,
@@ -119,16 +121,16 @@ MUTANTS = (
     ),
     Mutant(
         "failed-name-sync-repeated",
-        STORE,
-        "            if traces and not",
+        FILES,
+        "            if found and not",
         "            if False and not",
         "failed-folder-sync",
     ),
     Mutant(
         "failed-parent-sync-repeated",
-        STORE,
-        "                path.rmdir()\n",
-        "                pass\n",
+        FOLDERS,
+        "                    path.rmdir()\n",
+        "                    pass\n",
         "failed-parent-sync",
     ),
     Mutant(
@@ -138,7 +140,7 @@ MUTANTS = (
         "    except OSError:\n        pass\n",
         "failed-sync-of-a-dead-writers-line",
     ),
-    Mutant("marker-kept", STORE, "        self._discard(marker, len(file_name))\n", "", "no-links"),
+    Mutant("marker-kept", STORE, "        self._discard(marker, len(content))\n", "", "no-links"),
     Mutant("dead-upload-kept", STORE, "            self._discard(path, status.st_size)\n", "", "known-host"),
 )
 

@@ -115,7 +115,7 @@ def test_a_published_episode_without_a_line_is_completed_at_start(receiver: Rece
 
 
 def test_a_retry_completes_what_its_first_attempt_published(receiver: Receiver) -> None:
-    episode = make_episode(4)
+    episode = make_episode(4, meta={"episode_type": "infected"})
     folder = receiver.data_dir
     (folder / "episodes" / "h").mkdir()
     (folder / "incoming" / "h~e~0123").write_bytes(episode.data)

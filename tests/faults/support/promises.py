@@ -19,7 +19,8 @@ from tests.faults.support.driver import BytesBody, Driver
 KEY = EpisodeKey("host-a", "ep-1")
 
 
-def _append(incoming: Incoming, data: bytes) -> None:
+def append(incoming: Incoming, data: bytes) -> None:
+    """Commit `data` by way of a lent buffer."""
     incoming.lend()[: len(data)] = data
     incoming.commit(len(data))
 
@@ -28,9 +29,9 @@ def recovery_leaves_live_uploads_alone(data_dir: Path) -> None:
     Driver(data_dir).do_start({})
     store = FilesystemStore(data_dir)
     with store.receive(KEY) as incoming:
-        _append(incoming, b"one half, ")
+        append(incoming, b"one half, ")
         Driver(data_dir).do_recover({})
-        _append(incoming, b"the other")
+        append(incoming, b"the other")
         incoming.sync()
         try:
             published = incoming.publish()

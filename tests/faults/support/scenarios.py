@@ -130,6 +130,25 @@ SCENARIOS: tuple[Scenario, ...] = (
         ("storage-failed", 201),
     ),
     Scenario(
+        "failed-parent-sync-of-two",
+        (START,),
+        (
+            Process(
+                ({"do": "together", "puts": [put(), put(episode="ep-2", seed=2)]},),
+                # Counted in each thread.
+                ("fsync:error=EIO:when=2",),
+            ),
+            Process((put(),)),
+        ),
+        ("storage-failed", "storage-failed", 201),
+    ),
+    one(
+        "new-host-two-episodes",
+        (START,),
+        ({"do": "together", "puts": [put(), put(episode="ep-2", seed=2)]},),
+        *(201, 201),
+    ),
+    Scenario(
         "failed-line-sync",
         (START, _OTHER),
         (Process((put(), put()), ("fdatasync:error=EIO:when=1",)),),

@@ -1,0 +1,178 @@
+"""A file on its way in, and a stored one that is held."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import logging
+import os
+from collections.abc import Iterator
+from typing import BinaryIO, Final
+
+from cis490_receiver import atomic
+from cis490_receiver.errors import EpisodeBusy, StorageFailed, StorageFull
+from cis490_receiver.logfmt import event
+from cis490_receiver.models import EpisodeKey
+from cis490_receiver.storage import traces
+from cis490_receiver.storage.publishing import Publisher
+from cis490_receiver.storage.writing import HashingWriter
+
+log = logging.getLogger(__name__)
+
+_CREATE_FLAGS: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_HASH_STEP: Final = 1 << 20
+
+
+@contextlib.contextmanager
+def storage_errors(doing: str) -> Iterator[None]:
+    """Turn an OSError of the block into a named error, its cause chained for the log."""
+    try:
+        yield
+    except OSError as exc:
+        kind = StorageFull if exc.errno in atomic.NO_SPACE else StorageFailed
+        log.error(
+            event(kind.code, doing=doing, errno=errno.errorcode.get(exc.errno or 0), reason=exc.strerror)
+        )
+        raise kind from exc
+
+
+def try_lock(fd: int) -> bool:
+    """Take the exclusive flock(2) of an open file; False when somebody else has it."""
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+class IncomingFile:
+    """See `storage.base.Incoming`. One thread at a time."""
+
+    def __init__(self, publisher: Publisher, key: EpisodeKey) -> None:
+        self._publisher = publisher
+        self._key = key
+        self._name, self._fd = self._create()
+        self._writer = HashingWriter(self._fd)
+
+    def _create(self) -> tuple[str, int]:
+        while True:
+            name = traces.new_name(self._key)
+            path = self._publisher.incoming / name
+            fd = os.open(path, _CREATE_FLAGS, atomic.FILE_MODE)
+            try:
+                # Between the two calls a starting receiver may take the file for a dead one.
+                if try_lock(fd) and os.fstat(fd).st_nlink == 1:
+                    return name, fd
+            except BaseException:
+                with contextlib.suppress(OSError):
+                    path.unlink()
+                os.close(fd)
+                raise
+            os.close(fd)
+
+    @property
+    def size_bytes(self) -> int:
+        """See `Incoming.size_bytes`."""
+        return self._writer.size_bytes
+
+    def lend(self) -> memoryview:
+        """See `Incoming.lend`."""
+        with storage_errors("write"):
+            return self._writer.lend()
+
+    def commit(self, count: int) -> None:
+        """See `Incoming.commit`."""
+        with storage_errors("write"):
+            self._writer.commit(count)
+
+    def hexdigest(self) -> str:
+        """See `Incoming.hexdigest`."""
+        return self._writer.hexdigest()
+
+    def open(self) -> BinaryIO:
+        """See `Incoming.open`."""
+        with storage_errors("write"):
+            self._writer.flush()
+        with storage_errors("open"):
+            return open(self._publisher.incoming / self._name, "rb")
+
+    def sync(self) -> None:
+        """See `Incoming.sync`."""
+        with storage_errors("write"):
+            self._writer.flush()
+        with storage_errors("fsync"):
+            os.fsync(self._fd)
+
+    def publish(self) -> bool:
+        """See `Incoming.publish`."""
+        with storage_errors("publish"):
+            return self._publisher.publish(self._name, self._key)
+
+    def settle(self) -> None:
+        """See `Incoming.settle`."""
+        with storage_errors("settle"):
+            self._publisher.settle(self._key, os.fstat(self._fd).st_ino)
+
+    def close(self) -> None:
+        """Discard what was not published, then let the lock go. What was published and not settled keeps
+        its name in ``incoming/``, whatever went wrong after that: the next writer completes it. What could
+        not be discarded is left to the next start: it makes no answer worse."""
+        self._writer.close()
+        try:
+            if os.fstat(self._fd).st_nlink < 2:
+                (self._publisher.incoming / self._name).unlink(missing_ok=True)
+        except OSError as exc:
+            log.warning(event("upload-left", file=self._name, reason=exc.strerror))
+        finally:
+            os.close(self._fd)
+
+
+class HeldFile:
+    """See `storage.base.Held`."""
+
+    def __init__(self, publisher: Publisher, key: EpisodeKey, stream: BinaryIO) -> None:
+        self._publisher = publisher
+        self._key = key
+        self._stream = stream
+
+    @property
+    def size_bytes(self) -> int:
+        """See `Held.size_bytes`."""
+        return os.fstat(self._stream.fileno()).st_size
+
+    def hexdigest(self) -> str:
+        """See `Held.hexdigest`."""
+        with storage_errors("read"):
+            self._stream.seek(0)
+            digest = hashlib.sha256()
+            while piece := self._stream.read(_HASH_STEP):
+                digest.update(piece)
+            return digest.hexdigest()
+
+    def open(self) -> BinaryIO:
+        """See `Held.open`."""
+        self._stream.seek(0)
+        return self._stream
+
+    def make_durable(self) -> None:
+        """See `Held.make_durable`."""
+        with storage_errors("fsync"):
+            os.fsync(self._stream.fileno())
+            with self._publisher.hosts.for_writing(self._key.host_id) as folder:
+                os.fsync(folder)
+
+    def republish(self) -> None:
+        """See `Held.republish`."""
+        inode = os.fstat(self._stream.fileno()).st_ino
+        with storage_errors("republish"):
+            found = traces.traces_of(self._publisher.incoming, self._key, inode)
+            if found and not self._publisher.publish_anew(found[0], self._key):
+                raise EpisodeBusy
+        self.make_durable()
+
+    def settle(self) -> None:
+        """See `Held.settle`."""
+        with storage_errors("settle"):
+            self._publisher.settle(self._key, os.fstat(self._stream.fileno()).st_ino)

@@ -1,0 +1,185 @@
+"""A disk that is really full, has no inodes left, or has become read-only."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.archives import Archive, make_episode
+from tests.support.receiver import Receiver
+
+MIB = 1 << 20
+SMALL = make_episode(1)
+
+
+class Disk:
+    """A tmpfs of its own."""
+
+    def __init__(self, folder: Path, options: str) -> None:
+        self.folder = folder
+        folder.mkdir()
+        made = subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)], capture_output=True, text=True
+        )
+        if made.returncode != 0:
+            pytest.skip(f"cannot mount a tmpfs: {made.stderr.strip()}")
+
+    def remount(self, options: str) -> None:
+        subprocess.run(["mount", "-o", f"remount,{options}", str(self.folder)], check=True)
+
+    def fill(self, leave: int) -> Path:
+        """Take all space but `leave` bytes."""
+        ballast = self.folder / "ballast"
+        status = os.statvfs(self.folder)
+        size = status.f_bavail * status.f_frsize - leave
+        with ballast.open("wb") as stream:
+            os.posix_fallocate(stream.fileno(), 0, size)
+        return ballast
+
+    def unmount(self) -> None:
+        subprocess.run(["umount", "--lazy", str(self.folder)], check=True)
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Callable[[str], Disk]]:
+    """Make a disk with these options of mount(8)."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root: a small tmpfs is mounted")
+    disks: list[Disk] = []
+
+    def make(options: str) -> Disk:
+        disks.append(Disk(tmp_path / "disk", options))
+        return disks[-1]
+
+    yield make
+    for one in disks:
+        one.unmount()
+
+
+@pytest.fixture
+def receiver_on(tmp_path: Path) -> Iterator[Callable[[Disk], Receiver]]:
+    started: list[Receiver] = []
+
+    def start(disk: Disk) -> Receiver:
+        started.append(Receiver(disk.folder / "data", tmp_path / "receiver.log", workers=1))
+        started[-1].start()
+        return started[-1]
+
+    yield start
+    for one in started:
+        one.end()
+
+
+def large(seed: int, size: int) -> Archive:
+    return Archive(random.Random(seed).randbytes(size))
+
+
+def assert_consistent(receiver: Receiver) -> None:
+    lines = {(line["host_id"], f"{line['episode_id']}.tar.zst"): line["sha256"] for line in receiver.index()}
+    assert lines == {key: hashlib.sha256(data).hexdigest() for key, data in receiver.stored().items()}
+    assert receiver.incoming() == []
+
+
+def test_a_disk_that_fills_up_during_an_upload(
+    disk: Callable[[str], Disk], receiver_on: Callable[[Disk], Receiver]
+) -> None:
+    """Two uploads that fit one by one and not together: space is looked at when each begins."""
+    receiver = receiver_on(disk("size=8m"))
+    first, second = large(1, 5 * MIB), large(2, 5 * MIB)
+    assert receiver.put("host-a", "before", SMALL).status == 201
+    connection = receiver.connect()
+    connection.putrequest("PUT", "/v1/episodes/host-a/slow.tar.zst")
+    headers = {"Content-Length": str(len(first.data)), "X-Content-SHA256": first.sha256}
+    for name, value in (headers | {"Authorization": "Bearer a-token-for-tests"}).items():
+        connection.putheader(name, value)
+    connection.endheaders(first.data[:MIB])
+    # The first is under way when the second takes the rest of the disk.
+    assert receiver.put("host-a", "quick", second).status == 201
+    connection.send(first.data[MIB:])
+    answer = connection.getresponse()
+    body = answer.read()
+    assert answer.status == 507, body
+    assert b"storage-full" in body
+    assert answer.headers["Retry-After"]
+    connection.close()
+    assert_consistent(receiver)
+    (receiver.data_dir / "episodes/host-a/quick.tar.zst").unlink()
+    assert receiver.put("host-a", "slow", first).status == 201
+
+
+def test_a_disk_that_is_full_when_the_line_is_written(
+    disk: Callable[[str], Disk], receiver_on: Callable[[Disk], Receiver]
+) -> None:
+    """Whatever is left decides which step fails: bytes, a new folder's block, or the line of the index."""
+    full = disk("size=4m")
+    receiver = receiver_on(full)
+    # The index grows to the very end of a block, so that the next line needs a new one.
+    number = 0
+    while (receiver.data_dir / "index.jsonl").stat().st_size % 4096 < 3800:
+        assert receiver.put("host-a", f"before-{number:02d}", SMALL).status == 201
+        number += 1
+    statuses = []
+    for blocks in range(4):
+        ballast = full.fill(leave=blocks * 4096)
+        statuses.append(receiver.put("host-b", f"full-{blocks}", SMALL).status)
+        assert receiver.request("GET", "/v1/health").status == 200
+        # What was published and could not be indexed waits for its retry.
+        ballast.unlink()
+        assert receiver.put("host-b", f"full-{blocks}", SMALL).status in (200, 201)
+        assert_consistent(receiver)
+        while (receiver.data_dir / "index.jsonl").stat().st_size % 4096 < 3800:
+            assert receiver.put("host-a", f"more-{number:02d}", SMALL).status == 201
+            number += 1
+    assert statuses[0] == 507
+    assert statuses[-1] == 201
+    assert set(statuses) == {507, 201}
+    assert "doing=append" in receiver.log_text()
+
+
+def test_a_disk_without_inodes(disk: Callable[[str], Disk], receiver_on: Callable[[Disk], Receiver]) -> None:
+    full = disk("size=8m,nr_inodes=20")
+    receiver = receiver_on(full)
+    assert receiver.put("host-a", "before", SMALL).status == 201
+    # The catalog and the rejections have their files from here on.
+    assert receiver.put("host-a", "before", make_episode(2)).status == 409
+    ballast = []
+    while os.statvfs(full.folder).f_ffree:
+        ballast.append(full.folder / f"ballast-{len(ballast)}")
+        ballast[-1].touch()
+    # The upload needs one, the host's folder another, and so does a second name, on a tmpfs.
+    for expected in (507, 507, 507, 201):
+        answer = receiver.put("host-b", "full", SMALL)
+        assert answer.status == expected, answer.body
+        assert_consistent(receiver)
+        ballast.pop().unlink()
+
+
+def test_a_disk_that_became_read_only(
+    disk: Callable[[str], Disk], receiver_on: Callable[[Disk], Receiver]
+) -> None:
+    here = disk("size=8m")
+    receiver = receiver_on(here)
+    assert receiver.put("host-a", "before", SMALL).status == 201
+    assert receiver.request("GET", "/v1/ready").status == 200
+    here.remount("ro")
+    try:
+        ready = receiver.request("GET", "/v1/ready")
+        assert ready.status == 503
+        assert ready.json["reasons"] == ["storage-failed"]
+        answer = receiver.put("host-a", "read-only", SMALL)
+        assert answer.status == 500
+        assert answer.json["code"] == "storage-failed"
+        # What is stored cannot be vouched for now, nor is it lost.
+        assert receiver.put("host-a", "before", SMALL).status == 500
+    finally:
+        here.remount("rw")
+    assert receiver.put("host-a", "read-only", SMALL).status == 201
+    assert receiver.put("host-a", "before", SMALL).status == 200
+    assert receiver.request("GET", "/v1/ready").status == 200
+    assert_consistent(receiver)
