@@ -71,9 +71,11 @@ class Laboratory:
         answer: Answer | None = None
         with attached(self._strace, self.receiver.worker_pids()[0], *inject) as seen:
             try:
-                answer = self.receiver.put(host, episode, GOOD)
+                answer = self.receiver.put(host, episode, GOOD, timeout=10)
             except (OSError, http.client.HTTPException):
                 answer = None
+        if seen.missed():
+            return self.try_one(way, *inject)
         self._afterwards(way, host, episode, str(inject))
         return answer, seen, host
 
