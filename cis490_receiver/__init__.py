@@ -65,17 +65,15 @@ def _create_app(settings: Settings, clock: Clock | None) -> Flask:
     from cis490_receiver.clock import SystemClock
     from cis490_receiver.commands import register
     from cis490_receiver.index.rejections import RejectionFile
-    from cis490_receiver.ingest import recover
+    from cis490_receiver.maintenance import recover_quietly
     from cis490_receiver.policy.auth import Authenticator
     from cis490_receiver.policy.gate import GATE_FILE, VersionGate
-    from cis490_receiver.rebuild import rebuild_held
     from cis490_receiver.views import body, episodes, errors, framing, host_health, listing, system
     from cis490_receiver.views.wiring import Services
 
     logfmt.configure(settings.log_level, journal="JOURNAL_STREAM" in os.environ)
     store, index = open_backends(settings)
-    recover(store, index, rebuild_held)
-    index.close()
+    recover_quietly(store, index)
 
     app = Flask(__name__, static_folder=None)
     app.url_map.merge_slashes = False

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import logging
 
-from cis490_receiver.backends import open_backends
-from cis490_receiver.config import Settings
 from cis490_receiver.errors import ReceiverError
+from cis490_receiver.index.local import LocalIndex
 from cis490_receiver.ingest import recover
 from cis490_receiver.logfmt import event
 from cis490_receiver.rebuild import rebuild_held
+from cis490_receiver.storage.filesystem import FilesystemStore
 
 log = logging.getLogger(__name__)
 
 
-def recover_quietly(settings: Settings) -> None:
+def recover_quietly(store: FilesystemStore, index: LocalIndex) -> None:
     """`ingest.recover`, for a process that must go on whatever comes of it: the next start tries again."""
     try:
-        store, index = open_backends(settings)
         recover(store, index, rebuild_held)
         index.close()
     except (ReceiverError, OSError) as exc:

@@ -51,6 +51,7 @@ loglevel = _settings.log_level
 
 def post_worker_init(worker):
     """A worker that was killed left its uploads behind: the one that takes its place tidies up."""
+    from cis490_receiver.backends import use_backends
     from cis490_receiver.maintenance import recover_quietly
 
-    recover_quietly(_settings)
+    recover_quietly(*use_backends(_settings))
