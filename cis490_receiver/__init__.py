@@ -11,6 +11,7 @@ config                                      protocol, errors
 policy/                                     the above; no flask
 storage/, index/                            the above but policy; never each other
 ingest, rebuild, gitclone, monitor/         the above; of storage and index only `base`
+mirroring                                   the small ones
 server                                      config, logfmt
 views/                                      policy, ingest, monitor, index.base, storage.base, the small ones
 commands/                                   all but views and client; no flask at the top of a module

@@ -32,6 +32,7 @@ ALLOWED: dict[str, set[str]] = {
     "ingest": SMALL | BASES | {"policy"},
     "gitclone": SMALL | {"policy"},
     "rebuild": SMALL | BASES | {"policy"},
+    "mirroring": SMALL,
     "monitor": SMALL | BASES | {"policy"},
     "server": {"config", "logfmt"},
     "views": SMALL | BASES | {"policy", "ingest", "monitor"},

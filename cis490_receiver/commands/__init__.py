@@ -21,12 +21,15 @@ if TYPE_CHECKING:
 #: Command name to the module that has it as `command`.
 MODULES: Final = {
     "config": "cis490_receiver.commands.config",
+    "export": "cis490_receiver.commands.export",
     "gate-check": "cis490_receiver.commands.gate_check",
     "gate-refresh": "cis490_receiver.commands.gate_refresh",
     "gate-show": "cis490_receiver.commands.gate_show",
     "health-check": "cis490_receiver.commands.health_check",
+    "mirror": "cis490_receiver.commands.mirror",
     "mute": "cis490_receiver.commands.mute",
     "reindex": "cis490_receiver.commands.reindex",
+    "stats": "cis490_receiver.commands.stats",
     "token": "cis490_receiver.commands.token",
     "verify": "cis490_receiver.commands.verify",
 }

@@ -7,6 +7,7 @@ import binascii
 import json
 import sqlite3
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
@@ -23,6 +24,15 @@ _COLUMNS: Final = (
     "host_id, episode_id, sha256, size_bytes, schema_version, code_commit, episode_type, benign_profile, "
     "received_at_wall, received_at_ns"
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Total:
+    """A row of the training set's table."""
+
+    name: str
+    episodes: int
+    size_bytes: int
 
 
 class LocalIndex:
@@ -91,6 +101,28 @@ class LocalIndex:
             "last_episode_id, last_code_commit FROM hosts ORDER BY host_id"
         )
         return self._catalog.read(lambda connection: [HostSummary(*row) for row in connection.execute(sql)])
+
+    def totals_by_host(self) -> list[Total]:
+        """Episodes and bytes of each host."""
+        return self._totals("SELECT host_id, episodes, size_bytes FROM hosts ORDER BY host_id")
+
+    def totals_by_type(self) -> list[Total]:
+        """Episodes and bytes of each type and profile."""
+        return self._totals(
+            "SELECT coalesce(episode_type, '-') || ' ' || coalesce(benign_profile, '-'), count(*), "
+            "sum(size_bytes) FROM episodes GROUP BY 1 ORDER BY 1"
+        )
+
+    def totals_by_day(self, days: int) -> list[Total]:
+        """Episodes and bytes of each of the last `days` days (UTC) that have any, oldest first."""
+        rows = self._totals(
+            "SELECT substr(received_at_wall, 1, 10), count(*), sum(size_bytes) FROM episodes "
+            f"GROUP BY 1 ORDER BY 1 DESC LIMIT {int(days)}"
+        )
+        return rows[::-1]
+
+    def _totals(self, sql: str) -> list[Total]:
+        return self._catalog.read(lambda connection: [Total(*row) for row in connection.execute(sql)])
 
     def unstamped_since(self, ns: int) -> Mapping[str, int]:
         """See `EpisodeIndex.unstamped_since`."""

@@ -1,0 +1,42 @@
+"""The options that choose episodes, the same for every command that does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from cis490_receiver.errors import BadRequest
+from cis490_receiver.models import Filters
+from cis490_receiver.policy.query import parse_filters
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_OPTIONS = {
+    "host": "Only this host's episodes.",
+    "since": "Only what came since this date (UTC) or moment.",
+    "until": "Only what came before this date (UTC) or moment.",
+    "episode-type": "control or infected.",
+    "benign-profile": "Such as web_visitor.",
+    "commit": "Only what this orchestrator commit recorded.",
+}
+
+
+def filter_options(command: F) -> F:
+    """Give a command the options; `chosen` makes filters of their values."""
+    for name, text in reversed(_OPTIONS.items()):
+        command = click.option(f"--{name}", help=text)(command)
+    return command
+
+
+def chosen(given: dict[str, str | None]) -> Filters:
+    """The filters that the options' values mean.
+
+    Raises:
+        click.UsageError: a value cannot be used.
+    """
+    try:
+        return parse_filters({name: value for name, value in given.items() if value is not None})
+    except BadRequest as exc:
+        raise click.UsageError(exc.message) from None

@@ -1,0 +1,67 @@
+"""``cis490-receiver mirror``: the trainer's end."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from cis490_receiver import logfmt
+from cis490_receiver.commands.filters import chosen, filter_options
+from cis490_receiver.commands.shared import json_option, progress
+from cis490_receiver.mirroring import Mirror, MirrorFailed, Remote, Result
+
+
+@click.command("mirror")
+@click.argument("url")
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
+@filter_options
+@click.option("--token-file", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="The token.")
+@click.option("--ca-file", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="CA for https.")
+@click.option(
+    "--jobs", type=click.IntRange(1, 32), default=4, show_default=True, help="Fetch so many at once."
+)
+@click.option("--check", is_flag=True, help="Hash what is there again.")
+@json_option
+def command(
+    url: str,
+    folder: Path,
+    token_file: Path | None,
+    ca_file: Path | None,
+    jobs: int,
+    check: bool,
+    as_json: bool,
+    **given: str | None,
+) -> None:
+    """Make FOLDER hold the episodes of the receiver at URL, and keep up with it: run it again.
+
+    Fetches only what is missing, goes on with what was cut off, and verifies every byte. FOLDER/index.jsonl lists
+    exactly what is there. Exit status 1: something could not be had.
+    """
+    logfmt.configure("error")
+    filters = chosen(given)
+    token = token_file.read_text(encoding="utf-8").strip() if token_file else None
+    try:
+        with progress("fetching", show=not as_json) as advance:
+            mirror = Mirror(Remote(url, token, ca_file=ca_file), folder, filters, jobs=jobs)
+            result = mirror.run(check=check, advance=advance)
+    except (MirrorFailed, OSError) as exc:
+        click.echo(f"mirror: {exc}", err=True)
+        raise SystemExit(1) from None
+    except KeyboardInterrupt:
+        click.echo("mirror: interrupted; run it again to go on", err=True)
+        raise SystemExit(130) from None
+    _print(result, as_json)
+    raise SystemExit(1 if result.failed else 0)
+
+
+def _print(result: Result, as_json: bool) -> None:
+    if as_json:
+        data = {"present": result.present, "fetched": result.fetched, "fetched_bytes": result.fetched_bytes}
+        click.echo(json.dumps(data | {"failed": result.failed}, indent=2))
+        return
+    size = f"{result.fetched_bytes / 1e9:.2f} GB"
+    click.echo(f"{result.present} episodes here, {result.fetched} new ({size}), {len(result.failed)} failed")
+    for key, reason in sorted(result.failed.items()):
+        click.echo(f"  {key}: {reason}", err=True)

@@ -1,0 +1,348 @@
+"""The trainer's end: a folder that follows a receiver.
+
+``DIR/remote.jsonl`` is what was read of the receiver's index, followed by byte offset; ``DIR/episodes/`` has the
+episodes, each under its final name only when its SHA-256 was seen to be right; ``DIR/index.jsonl`` has exactly the
+lines of the episodes that are there. Killed at any moment, the next run goes on: what is whole stays, a partial file is
+continued by a range request that holds only for the same bytes (RFC 9110 §13.1.5).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import http.client
+import json
+import os
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from cis490_receiver import atomic, protocol
+from cis490_receiver.errors import ReceiverError
+from cis490_receiver.models import Episode, EpisodeKey, Filters
+
+STATE_FILE: Final = "mirror.json"
+REMOTE_FILE: Final = "remote.jsonl"
+INDEX_FILE: Final = "index.jsonl"
+#: How many bytes before the offset are read again, to see that the index is still the one that was followed.
+_OVERLAP: Final = 4096
+_STEP: Final = 1 << 20
+_ATTEMPTS: Final = 4
+_TIMEOUT: Final = 60.0
+
+#: Told the bytes of each episode that came.
+Advance = Callable[[int], None]
+
+
+class MirrorFailed(ReceiverError):
+    """The mirror cannot go on; the message says what to do."""
+
+    code = "mirror-failed"
+
+
+@dataclass(slots=True)
+class Result:
+    """What a run did."""
+
+    fetched: int = 0
+    fetched_bytes: int = 0
+    present: int = 0
+    #: Episodes that could not be had, and why.
+    failed: dict[str, str] = field(default_factory=dict)
+
+
+class Remote:
+    """A receiver, over one connection a thread."""
+
+    def __init__(self, url: str, token: str | None, *, ca_file: Path | None = None) -> None:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise MirrorFailed(f"{url} is no address of a receiver; give http://HOST:PORT or https://HOST")
+        self._parts = parts
+        self._context = ssl.create_default_context(cafile=ca_file) if parts.scheme == "https" else None
+        self._headers = {"Authorization": f"Bearer {token}"} if token else {}
+        self._local = threading.local()
+
+    def get(self, path: str, headers: dict[str, str]) -> http.client.HTTPResponse:
+        """A response, its body still to be read.
+
+        Raises:
+            MirrorFailed: the token is refused.
+            OSError, HTTPException: the connection failed.
+        """
+        connection: http.client.HTTPConnection | None = getattr(self._local, "connection", None)
+        if connection is None:
+            connection = self._local.connection = self._connect()
+        try:
+            connection.request("GET", self._parts.path.rstrip("/") + path, headers=self._headers | headers)
+            response = connection.getresponse()
+        except (OSError, http.client.HTTPException):
+            self.drop()
+            raise
+        if response.status in (401, 403):
+            response.read()
+            raise MirrorFailed(
+                f"the receiver refused the token ({response.status}); give one that may read with --token-file"
+            )
+        return response
+
+    def drop(self) -> None:
+        """Close this thread's connection: the next request makes a new one."""
+        connection = getattr(self._local, "connection", None)
+        if connection is not None:
+            connection.close()
+            self._local.connection = None
+
+    def _connect(self) -> http.client.HTTPConnection:
+        host = self._parts.hostname or ""
+        if self._context is not None:
+            return http.client.HTTPSConnection(
+                host, self._parts.port, timeout=_TIMEOUT, context=self._context
+            )
+        return http.client.HTTPConnection(host, self._parts.port, timeout=_TIMEOUT)
+
+
+class Mirror:
+    """One folder that follows one receiver. Two runs into one folder exclude each other."""
+
+    def __init__(self, remote: Remote, folder: Path, filters: Filters, *, jobs: int = 4) -> None:
+        self._remote = remote
+        self._folder = folder
+        self._filters = filters
+        self._jobs = jobs
+        self._partial = folder / "partial"
+
+    def run(self, *, check: bool = False, advance: Advance = lambda _bytes: None) -> Result:
+        """Fetch what is missing. With `check` every episode that is there is hashed again.
+
+        Raises:
+            MirrorFailed: the receiver cannot be followed.
+        """
+        atomic.make_folder(self._partial)
+        with atomic.locked_file_or_none(self._folder / "mirror.lock") as lock:
+            if lock is None:
+                raise MirrorFailed(f"another mirror is writing to {self._folder}")
+            try:
+                changed = self._follow()
+            except (OSError, http.client.HTTPException) as exc:
+                raise MirrorFailed(f"cannot read the receiver's index: {exc or type(exc).__name__}") from exc
+            state = self._read_state()
+            description = repr(self._filters)
+            if not changed and not check and state.get("complete") == description:
+                return Result(present=int(state.get("present", 0)))
+            result = self._fetch_missing(check, advance)
+            self._write_index(result)
+            complete = None if result.failed else description
+            self._write_state({"complete": complete, "present": result.present})
+            return result
+
+    def _follow(self) -> bool:
+        """Bring remote.jsonl up to date; gives whether there was anything new."""
+        path = self._folder / REMOTE_FILE
+        have = path.stat().st_size if path.exists() else 0
+        start = max(0, have - _OVERLAP)
+        response = self._remote.get("/v1/index.jsonl", {"Range": f"bytes={start}-"} if have else {})
+        generation = response.headers.get("X-Index-Generation", "")
+        if have and response.status == 206 and generation == self._read_state().get("generation"):
+            with open(path, "rb") as stream:
+                stream.seek(start)
+                known = stream.read()
+            if response.read(len(known)) == known:
+                return self._append(path, response) > 0
+            self._remote.drop()
+        elif response.status in (206, 416):
+            response.read()
+        if have:
+            # The index was swapped, cut or edited: from its start, then.
+            response = self._remote.get("/v1/index.jsonl", {})
+        if response.status != 200:
+            raise MirrorFailed(f"there is no receiver's index at this address (status {response.status})")
+        generation = response.headers.get("X-Index-Generation", "")
+        fresh = path.with_suffix(".new")
+        fresh.unlink(missing_ok=True)
+        self._append(fresh, response)
+        self._write_state({"generation": generation, "complete": None})
+        os.rename(fresh, path)
+        atomic.sync_folder(self._folder)
+        return True
+
+    @staticmethod
+    def _append(path: Path, response: http.client.HTTPResponse) -> int:
+        count = 0
+        with open(path, "ab") as stream:
+            while piece := response.read(_STEP):
+                stream.write(piece)
+                count += len(piece)
+            stream.flush()
+            os.fsync(stream.fileno())
+        return count
+
+    def _wanted(self) -> dict[EpisodeKey, Episode]:
+        """The last line of each episode that passes the filters, in the index's order."""
+        wanted: dict[EpisodeKey, Episode] = {}
+        for episode in _episodes(self._folder / REMOTE_FILE):
+            if passes(episode, self._filters):
+                wanted[episode.key] = episode
+        return wanted
+
+    def _fetch_missing(self, check: bool, advance: Advance) -> Result:
+        result = Result()
+        wanted = self._wanted()
+        known = {e.key: e.sha256 for e in _episodes(self._folder / INDEX_FILE)}
+        with ThreadPoolExecutor(self._jobs) as pool:
+            missing = {
+                pool.submit(self._fetch, episode): episode
+                for key, episode in wanted.items()
+                if not self._is_here(episode, None if check else known.get(key))
+            }
+            try:
+                for done in as_completed(missing):
+                    episode = missing[done]
+                    failure = done.result()
+                    if failure is not None:
+                        result.failed[str(episode.key)] = failure
+                        continue
+                    result.fetched += 1
+                    result.fetched_bytes += episode.size_bytes
+                    advance(episode.size_bytes)
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
+        result.present = len(wanted) - len(result.failed)
+        return result
+
+    def _is_here(self, episode: Episode, known_sha256: str | None) -> bool:
+        path = self._path(episode.key)
+        try:
+            if path.stat().st_size != episode.size_bytes:
+                return False
+        except OSError:
+            return False
+        return known_sha256 == episode.sha256 or _hash_file(path)[0].hexdigest() == episode.sha256
+
+    def _fetch(self, episode: Episode) -> str | None:
+        """Fetch one episode; gives why it could not be had, or None."""
+        reason = ""
+        for attempt in range(_ATTEMPTS):
+            if attempt:
+                time.sleep(0.2 * 4**attempt / 4)
+            try:
+                reason = self._fetch_once(episode)
+            except (OSError, http.client.HTTPException) as exc:
+                self._remote.drop()
+                reason = str(exc) or type(exc).__name__
+            if not reason:
+                return None
+        return reason
+
+    def _fetch_once(self, episode: Episode) -> str:
+        name = hashlib.sha256(f"{episode.key} {episode.sha256}".encode("ascii")).hexdigest()
+        partial = self._partial / name
+        digest, have = _hash_file(partial) if partial.exists() else (hashlib.sha256(), 0)
+        if have < episode.size_bytes or episode.size_bytes == 0:
+            headers = {"Range": f"bytes={have}-", "If-Range": f'"{episode.sha256}"'} if have else {}
+            path = protocol.episode_path(episode.host_id, episode.episode_id)
+            response = self._remote.get(path, headers)
+            if response.status not in (200, 206):
+                response.read()
+                return f"status {response.status}"
+            if response.status == 200 and have:
+                digest, have = hashlib.sha256(), 0
+            with open(partial, "r+b" if have else "wb") as stream:
+                stream.seek(have)
+                while piece := response.read(_STEP):
+                    stream.write(piece)
+                    digest.update(piece)
+        if partial.stat().st_size < episode.size_bytes:
+            self._remote.drop()
+            return "the connection ended early"
+        if digest.hexdigest() != episode.sha256:
+            partial.unlink()
+            return "its bytes do not match the index"
+        self._publish(partial, episode.key)
+        return ""
+
+    def _publish(self, partial: Path, key: EpisodeKey) -> None:
+        with open(partial, "rb") as stream:
+            os.fsync(stream.fileno())
+        path = self._path(key)
+        atomic.make_folder(path.parent)
+        os.rename(partial, path)
+        atomic.sync_folder(path.parent)
+
+    def _path(self, key: EpisodeKey) -> Path:
+        return self._folder / "episodes" / key.host_id / key.file_name
+
+    def _write_index(self, result: Result) -> None:
+        """The lines, byte for byte, of the episodes that are here."""
+        fresh = self._folder / f"{INDEX_FILE}.new"
+        wanted = self._wanted()
+        with open(fresh, "wb") as target, open(self._folder / REMOTE_FILE, "rb") as source:
+            for line in source:
+                episode = _parse(line)
+                if episode is None or str(episode.key) in result.failed:
+                    continue
+                if wanted.get(episode.key) == episode:
+                    target.write(line)
+            target.flush()
+            os.fsync(target.fileno())
+        os.rename(fresh, self._folder / INDEX_FILE)
+        atomic.sync_folder(self._folder)
+
+    def _read_state(self) -> dict[str, Any]:
+        try:
+            state = json.loads((self._folder / STATE_FILE).read_bytes())
+        except (OSError, ValueError):
+            return {}
+        return state if isinstance(state, dict) else {}
+
+    def _write_state(self, changes: dict[str, Any]) -> None:
+        state = self._read_state() | changes
+        atomic.replace_file(self._folder / STATE_FILE, json.dumps(state).encode("ascii"))
+
+
+def passes(episode: Episode, filters: Filters) -> bool:
+    """Whether `episode` is among what `filters` choose: the same choice as the server's."""
+    return (
+        filters.host in (None, episode.host_id)
+        and filters.episode_type in (None, episode.episode_type)
+        and filters.benign_profile in (None, episode.benign_profile)
+        and filters.commit in (None, episode.code_commit)
+        and (filters.since is None or episode.received_at_ns >= filters.since.timestamp() * 1e9)
+        and (filters.until is None or episode.received_at_ns < filters.until.timestamp() * 1e9)
+    )
+
+
+def _parse(line: bytes) -> Episode | None:
+    # What is no record, or is torn, names nothing that could be fetched. Ids are checked by the record itself.
+    with contextlib.suppress(ValueError):
+        return Episode.from_line(line) if line.endswith(b"\n") else None
+    return None
+
+
+def _episodes(path: Path) -> Iterator[Episode]:
+    try:
+        stream = open(path, "rb")  # noqa: SIM115 - closed by the with below
+    except FileNotFoundError:
+        return
+    with stream:
+        for line in stream:
+            episode = _parse(line)
+            if episode is not None:
+                yield episode
+
+
+def _hash_file(path: Path) -> tuple[Any, int]:
+    """The running SHA-256 of a file, and its length."""
+    digest, size = hashlib.sha256(), 0
+    with open(path, "rb") as stream:
+        while piece := stream.read(_STEP):
+            digest.update(piece)
+            size += len(piece)
+    return digest, size
