@@ -255,6 +255,8 @@ def _field(data: dict[str, Any], name: str, kind: type[_T]) -> _T:
     value = data.get(name)
     if not isinstance(value, kind) or isinstance(value, bool):
         raise ValueError(f"not a record: bad {name}")
+    if isinstance(value, int) and abs(value) >= 1 << 63:
+        raise ValueError(f"not a record: {name} is out of range")
     return value
 
 

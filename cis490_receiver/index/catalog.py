@@ -11,11 +11,12 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import logging
+import operator
 import os
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import astuple
+from dataclasses import fields
 from pathlib import Path
 from typing import BinaryIO, Final, TypeVar
 
@@ -29,7 +30,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 #: Stands in the file; another number there means another layout, and a rebuild.
-LAYOUT: Final = 1
+LAYOUT: Final = 2
 _READ_STEP: Final = 4 << 20
 #: How many bytes before the offset vouch for the journal being the same file, unedited at its end.
 _FINGERPRINT_BYTES: Final = 4096
@@ -40,13 +41,14 @@ CREATE TABLE episodes (
     host_id TEXT NOT NULL, episode_id TEXT NOT NULL, sha256 TEXT NOT NULL, size_bytes INTEGER NOT NULL,
     schema_version INTEGER NOT NULL, code_commit TEXT, episode_type TEXT, benign_profile TEXT,
     received_at_wall TEXT NOT NULL, received_at_ns INTEGER NOT NULL,
-    PRIMARY KEY (host_id, episode_id)
-) WITHOUT ROWID;
-CREATE INDEX by_time ON episodes (received_at_ns, host_id, episode_id);
-CREATE INDEX by_host ON episodes (host_id, received_at_ns, episode_id);
-CREATE INDEX by_commit ON episodes (code_commit, received_at_ns, host_id, episode_id);
-CREATE INDEX by_profile ON episodes (benign_profile, received_at_ns, host_id, episode_id);
-CREATE INDEX by_type ON episodes (episode_type, received_at_ns, host_id, episode_id);
+    UNIQUE (host_id, episode_id)
+);
+CREATE INDEX by_time ON episodes (received_at_ns);
+CREATE INDEX by_host ON episodes (host_id, received_at_ns);
+CREATE INDEX by_commit ON episodes (code_commit, received_at_ns);
+CREATE INDEX by_profile ON episodes (benign_profile, received_at_ns);
+CREATE INDEX by_kind ON episodes (episode_type, benign_profile, received_at_ns);
+CREATE INDEX by_type ON episodes (episode_type, received_at_ns);
 CREATE TABLE hosts (
     host_id TEXT PRIMARY KEY, first_received_at_ns INTEGER NOT NULL, last_received_at_ns INTEGER NOT NULL,
     episodes INTEGER NOT NULL, size_bytes INTEGER NOT NULL, last_episode_id TEXT NOT NULL,
@@ -58,16 +60,20 @@ CREATE TABLE position (
 INSERT INTO position VALUES (0, 0, '', 0);
 """
 
-_INSERT: Final = "INSERT OR REPLACE INTO episodes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_INSERT_NEW: Final = "INSERT OR IGNORE INTO episodes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_ROW: Final = operator.attrgetter(*(item.name for item in fields(Episode)))
 _SIZE_OF: Final = "SELECT size_bytes FROM episodes WHERE host_id = ? AND episode_id = ?"
+_UNCOUNT_HOST: Final = """
+UPDATE hosts SET episodes = episodes - 1, size_bytes = size_bytes - ? WHERE host_id = ?
+"""
 _COUNT_HOST: Final = """
-INSERT INTO hosts VALUES (:host, :ns, :ns, 1, :size, :episode, :commit)
+INSERT INTO hosts VALUES (:host, :first, :last, :episodes, :size, :episode, :commit)
 ON CONFLICT (host_id) DO UPDATE SET
-    first_received_at_ns = min(first_received_at_ns, :ns),
-    episodes = episodes + :new, size_bytes = size_bytes + :size - :old_size,
-    last_episode_id = CASE WHEN :ns >= last_received_at_ns THEN :episode ELSE last_episode_id END,
-    last_code_commit = CASE WHEN :ns >= last_received_at_ns THEN :commit ELSE last_code_commit END,
-    last_received_at_ns = max(last_received_at_ns, :ns)
+    first_received_at_ns = min(first_received_at_ns, :first),
+    episodes = episodes + :episodes, size_bytes = size_bytes + :size,
+    last_episode_id = CASE WHEN :last >= last_received_at_ns THEN :episode ELSE last_episode_id END,
+    last_code_commit = CASE WHEN :last >= last_received_at_ns THEN :commit ELSE last_code_commit END,
+    last_received_at_ns = max(last_received_at_ns, :last)
 """
 
 
@@ -207,30 +213,61 @@ def _load(connection: sqlite3.Connection, stream: BinaryIO, offset: int, end: in
             break
         offset += len(piece)
         *lines, rest = (rest + piece).split(b"\n")
+        episodes = []
         for line in lines:
             try:
-                _add(connection, Episode.from_line(line))
-            except (ValueError, OverflowError) as exc:
+                episodes.append(Episode.from_line(line))
+            except ValueError as exc:
                 bad += 1
                 log.warning(event("journal-bad-line", reason=exc, line=line[:80]))
+        _add(connection, episodes)
     return bad
 
 
-def _add(connection: sqlite3.Connection, episode: Episode) -> None:
-    known = connection.execute(_SIZE_OF, (episode.host_id, episode.episode_id)).fetchone()
-    connection.execute(_INSERT, astuple(episode))
-    connection.execute(
-        _COUNT_HOST,
-        {
-            "host": episode.host_id,
-            "ns": episode.received_at_ns,
-            "size": episode.size_bytes,
-            "episode": episode.episode_id,
-            "commit": episode.code_commit,
-            "new": 0 if known else 1,
-            "old_size": known[0] if known else 0,
-        },
-    )
+def _add(connection: sqlite3.Connection, episodes: list[Episode]) -> None:
+    """Take up a batch: at once when every episode in it is new, else one by one, the last line of each
+    counting."""
+    connection.execute("SAVEPOINT batch")
+    before = connection.total_changes
+    connection.executemany(_INSERT_NEW, map(_ROW, episodes))
+    if connection.total_changes - before == len(episodes):
+        _count(connection, episodes)
+    else:
+        connection.execute("ROLLBACK TO batch")
+        for episode in episodes:
+            _add_one(connection, episode)
+    connection.execute("RELEASE batch")
+
+
+def _add_one(connection: sqlite3.Connection, episode: Episode) -> None:
+    name = (episode.host_id, episode.episode_id)
+    known = connection.execute(_SIZE_OF, name).fetchone()
+    if known is not None:
+        connection.execute("DELETE FROM episodes WHERE host_id = ? AND episode_id = ?", name)
+        connection.execute(_UNCOUNT_HOST, (known[0], episode.host_id))
+    connection.execute(_INSERT_NEW, _ROW(episode))
+    _count(connection, [episode])
+
+
+def _count(connection: sqlite3.Connection, episodes: list[Episode]) -> None:
+    """Add new episodes to the sums of their hosts."""
+    by_host: dict[str, list[Episode]] = {}
+    for episode in episodes:
+        by_host.setdefault(episode.host_id, []).append(episode)
+    for host_id, of_host in by_host.items():
+        last = max(of_host, key=lambda episode: episode.received_at_ns)
+        connection.execute(
+            _COUNT_HOST,
+            {
+                "host": host_id,
+                "first": min(episode.received_at_ns for episode in of_host),
+                "last": last.received_at_ns,
+                "episodes": len(of_host),
+                "size": sum(episode.size_bytes for episode in of_host),
+                "episode": last.episode_id,
+                "commit": last.code_commit,
+            },
+        )
 
 
 def _fingerprint(stream: BinaryIO, offset: int) -> str:

@@ -19,6 +19,10 @@ def record(number: int, host: str = "h", size: int = 1) -> Episode:
     return Episode.from_upload(upload, size_bytes=size, received_at_ns=1_700_000_000_000_000_000 + number)
 
 
+#: What is larger than any number that a database takes.
+HUGE = record(99).to_line().replace(b'"size_bytes":1,', b'"size_bytes":%d,' % 10**30)
+
+
 def lines(folder: Path) -> list[Episode]:
     return [Episode.from_line(line) for line in (folder / "index.jsonl").read_bytes().splitlines()]
 
@@ -73,7 +77,7 @@ def test_the_catalog_follows_appends_swaps_cuts_edits_and_its_own_loss(tmp_path:
     assert index.find(EpisodeKey("h", "e1")) == record(1)
 
     other = tmp_path / "swapped"
-    other.write_bytes(record(5).to_line() + b"no record\n" + record(6).to_line())
+    other.write_bytes(record(5).to_line() + b"no record\n" + record(6).to_line() + HUGE)
     os.replace(other, path)
     assert seen() == ["e5", "e6"]
 
