@@ -21,7 +21,6 @@ class DirectStream:
         self._body = body
         self._reader: LengthReader = body.reader
         self._recv_into = connection.recv_into
-        self._ahead = self._take_ahead()
 
     @classmethod
     def over(cls, stream: Any, connection: Any) -> DirectStream | None:
@@ -39,10 +38,10 @@ class DirectStream:
             OSError: the connection broke, or the client's time ran out.
         """
         view = buffer[: self._reader.length]
-        filled = 0
+        filled = self._take_ahead(view)
         try:
             while filled < len(view):
-                count = self._some(view[filled:])
+                count = self._recv_into(view[filled:])
                 if count == 0:
                     break
                 filled += count
@@ -54,18 +53,12 @@ class DirectStream:
             self._reader.length -= filled
         return filled
 
-    def _some(self, view: memoryview) -> int:
-        if not self._ahead:
-            return int(self._recv_into(view))
-        count = min(len(view), len(self._ahead))
-        view[:count] = self._ahead[:count]
-        self._ahead = self._ahead[count:]
-        return count
-
-    def _take_ahead(self) -> memoryview:
-        """What gunicorn has read of this body; what it has read beyond stays with it."""
+    def _take_ahead(self, view: memoryview) -> int:
+        """Move what gunicorn has read of this body into `view`. Whatever does not fit or lies beyond the body
+        goes back at once: a body that is never read, or not to its end, is gunicorn's to drain."""
         read = self._reader.unreader.take_buffered()
-        length = self._reader.length
-        if len(read) > length:
-            self._reader.unreader.unread(read[length:])
-        return memoryview(read[:length])
+        count = min(len(view), len(read))
+        view[:count] = read[:count]
+        if len(read) > count:
+            self._reader.unreader.unread(read[count:])
+        return count
