@@ -18,6 +18,8 @@ PACKAGES = {
     "faketime": "faketime",
     "git": "git",
     "ip": "iproute2",
+    "mkfs.ext4": "e2fsprogs",
+    "mkfs.xfs": "xfsprogs",
     "nginx": "nginx-light",
     "openssl": "openssl",
     "strace": "strace",
