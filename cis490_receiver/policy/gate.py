@@ -7,9 +7,6 @@ git, no subprocess and no file access on most requests: a check is a set members
 from __future__ import annotations
 
 import json
-import logging
-import os
-import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -18,15 +15,11 @@ from typing import Any, Final
 
 from cis490_receiver import protocol
 from cis490_receiver.errors import CommitRejected, GateUnavailable, MalformedCommit, MissingCommit
-from cis490_receiver.logfmt import event
 from cis490_receiver.policy import remedies
-
-log = logging.getLogger(__name__)
+from cis490_receiver.policy.watched import WatchedFile
 
 #: The snapshot's name in the data folder.
 GATE_FILE: Final = "gate.json"
-#: How long a worker may go on with the snapshot it has before it looks at the file again, in seconds.
-RECHECK_SECONDS: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,16 +125,14 @@ class VersionGate:
         *,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._path = path
-        self._extra = frozenset(extra_commits)
-        self._monotonic = monotonic
-        self._lock = threading.Lock()
-        self._window: _Window | None = None
-        #: The file that was read last, good or damaged; None when it could not be read at all.
-        self._seen: _Identity | None = None
-        #: The last trouble that was logged; None when there is none.
-        self._trouble: tuple[str, str, _Identity | None] | None = None
-        self._look_again_at = 0.0
+        extra = frozenset(extra_commits)
+        self._file = WatchedFile(
+            path,
+            lambda text: _prepare(GateSnapshot.from_json(text), extra),
+            name="gate",
+            describe=lambda window: {"head": window.snapshot.head, "commits": len(window.accepted)},
+            monotonic=monotonic,
+        )
 
     def check(self, commit: str | None) -> str:
         """Let an episode in that `commit` (trimmed, lower-cased; None when the header is absent) recorded.
@@ -171,50 +162,10 @@ class VersionGate:
         return self._current().snapshot
 
     def _current(self) -> _Window:
-        now = self._monotonic()
-        if now >= self._look_again_at:
-            with self._lock:
-                if now >= self._look_again_at:
-                    self._refresh()
-                    self._look_again_at = now + RECHECK_SECONDS
-        window = self._window
+        window = self._file.current()
         if window is None:
             raise GateUnavailable
         return window
-
-    def _refresh(self) -> None:
-        """Take a new snapshot up. One that is damaged leaves the last good one in force; one that was
-        removed closes the gate, in every worker alike."""
-        seen = None
-        try:
-            with open(self._path, "rb") as stream:
-                seen = _identity(os.fstat(stream.fileno()))
-                if seen == self._seen:
-                    return
-                window = _prepare(GateSnapshot.from_json(stream.read()), self._extra)
-        except FileNotFoundError:
-            self._window = None
-            self._report("gate-missing", "no such file", seen)
-        except (OSError, ValueError) as exc:
-            self._report("gate-damaged", str(exc), seen)
-        else:
-            self._window = window
-            self._trouble = None
-            log.info(event("gate-loaded", head=window.snapshot.head, commits=len(window.accepted)))
-        # A file that could not be read is tried again: its permissions may be mended without a trace in it.
-        self._seen = seen
-
-    def _report(self, name: str, reason: str, seen: _Identity | None) -> None:
-        """Log a snapshot that cannot be used, once for each reason and state of the file."""
-        trouble = (name, reason, seen)
-        if trouble != self._trouble:
-            self._trouble = trouble
-            kept = self._window is not None
-            log.warning(event(name, file=self._path.name, reason=reason, kept_last_good=kept))
-
-
-def _identity(stat: os.stat_result) -> _Identity:
-    return (stat.st_ino, stat.st_size, stat.st_mtime_ns)
 
 
 def _prepare(snapshot: GateSnapshot, extra: frozenset[str]) -> _Window:

@@ -10,25 +10,17 @@ from __future__ import annotations
 import datetime as dt
 import fnmatch
 import json
-import logging
-import os
 import re
-import threading
-import time
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from cis490_receiver import protocol
-from cis490_receiver.logfmt import event
-
-log = logging.getLogger(__name__)
+from cis490_receiver.policy.watched import WatchedFile
 
 SCOPES: Final = ("ship", "read", "admin")
-#: How long a worker may go on with what it read before it looks at the file again, in seconds.
-RECHECK_SECONDS: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,39 +109,15 @@ def format_tokens(tokens: Sequence[Token]) -> str:
 class TokenFile:
     """The tokens in force. Threads may share it."""
 
-    def __init__(self, path: Path, *, monotonic: Callable[[], float] = time.monotonic) -> None:
-        self._path = path
-        self._monotonic = monotonic
-        self._lock = threading.Lock()
-        self._by_digest: Mapping[str, Token] = {}
-        self._seen: tuple[int, int, int] | None = None
-        self._look_again_at = float("-inf")
+    def __init__(self, path: Path) -> None:
+        self._file = WatchedFile(
+            path, _by_digest, name="tokens", describe=lambda tokens: {"tokens": len(tokens)}
+        )
 
     def find(self, digest: str) -> Token | None:
         """The token whose SHA-256 is `digest`, expired or not."""
-        now = self._monotonic()
-        if now >= self._look_again_at:
-            with self._lock:
-                if now >= self._look_again_at:
-                    self._refresh()
-                    self._look_again_at = now + RECHECK_SECONDS
-        return self._by_digest.get(digest)
+        return (self._file.current() or {}).get(digest)
 
-    def _refresh(self) -> None:
-        try:
-            with open(self._path, "rb") as stream:
-                status = os.fstat(stream.fileno())
-                seen = (status.st_ino, status.st_size, status.st_mtime_ns)
-                if seen == self._seen:
-                    return
-                self._seen = seen
-                tokens = parse_tokens(stream.read().decode("utf-8"))
-        except FileNotFoundError:
-            if self._by_digest:
-                log.warning(event("tokens-missing", file=self._path.name, remedy="its tokens are revoked"))
-            self._by_digest, self._seen = {}, None
-        except (OSError, ValueError) as exc:
-            log.warning(event("tokens-damaged", file=self._path.name, reason=exc, kept_last_good=True))
-        else:
-            self._by_digest = {token.sha256: token for token in tokens}
-            log.info(event("tokens-loaded", tokens=len(tokens)))
+
+def _by_digest(text: bytes) -> dict[str, Token]:
+    return {token.sha256: token for token in parse_tokens(text.decode("utf-8"))}

@@ -18,9 +18,10 @@ def test_every_log_event_is_explained() -> None:
     explained = set(re.findall(r"^\| `([a-z-]+)` \|", PAGE, re.MULTILINE))
     source = "".join(path.read_text() for path in (ROOT / "cis490_receiver").rglob("*.py"))
     logged = set(re.findall(r"\bevent\(\s*\"([a-z-]+)\"", source))
-    logged |= set(re.findall(r"_report\(\"([a-z-]+)\"", source))
+    watched = re.findall(r"\bname=\"([a-z]+)\",\s*describe", source)
+    logged |= {f"{name}-{state}" for name in watched for state in ("loaded", "missing", "damaged")}
     logged |= {errors.StorageFull.code, errors.StorageFailed.code, "internal-error"}
-    assert logged >= {"stored", "refused"}
+    assert logged >= {"stored", "refused", "gate-damaged", "tokens-missing"}
     assert logged - explained == set()
 
 
