@@ -36,14 +36,15 @@ class Server:
     folder: Path
     workers: int = WORKERS
     port: int = 0
+    started_seconds: float = 0.0
     _process: subprocess.Popen[bytes] | None = None
 
     @property
     def data(self) -> Path:
         return self.folder / "data"
 
-    def start(self) -> float:
-        """Start it; gives the seconds until it first answered.
+    def start(self) -> None:
+        """Start it, wait for its first answer, and note the seconds that took.
 
         Raises:
             NotInstalled, RuntimeError: it cannot be started.
@@ -69,7 +70,7 @@ class Server:
                 self.stop()
                 raise RuntimeError(f"{self.name} did not start:\n{log.read_text(errors='replace')}")
             time.sleep(0.002)
-        return time.perf_counter() - started
+        self.started_seconds = time.perf_counter() - started
 
     def meter(self) -> Meter:
         """Measure its processes from now on."""
@@ -112,7 +113,7 @@ class Server:
 
 
 def environment(**settings: object) -> dict[str, str]:
-    """This process's environment with no configuration of the receiver's but `settings`."""
+    """The caller's environment with no configuration of the receiver's but `settings`."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("CIS490_")}
     return inherited | {f"CIS490_{name.upper()}": str(value) for name, value in settings.items()}
 
