@@ -8,6 +8,7 @@ import json
 import os
 import platform
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -31,6 +32,7 @@ def main() -> int:
     chosen = options.only or list(scenarios.NAMES)
     figures = Figures()
     started = time.time()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         nginx_path()
         with _folders(options.disk) as (disk, memory):
@@ -43,7 +45,7 @@ def main() -> int:
     machine = _machine()
     print(figures.table())
     busiest = max(figures.client_share.values(), default=0.0)
-    print(f"\n{machine}; {rounds} rounds, median (min–max), {time.time() - started:.0f} s.")
+    print(f"\n{machine}; rounds: {rounds}, median (min–max); {time.time() - started:.0f} s.")
     print(
         "ours : peer is how many times better ours was in the same round; nginx's PUT neither hashes nor syncs."
     )

@@ -16,8 +16,10 @@ def tree(pid: int) -> Iterator[int]:
     """`pid` and every process below it."""
     yield pid
     for children in Path(f"/proc/{pid}/task").glob("*/children"):
-        for child in children.read_text().split():
-            yield from tree(int(child))
+        # A thread may end while its children are looked up; they are another thread's then.
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            for child in children.read_text().split():
+                yield from tree(int(child))
 
 
 @dataclass(frozen=True, slots=True)

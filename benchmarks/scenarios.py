@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import statistics
 import subprocess
@@ -206,18 +207,15 @@ def start(field: Field) -> None:
             field.note(server, "start", "start to first answer", "s", started.started_seconds)
 
 
-class fresh:  # noqa: N801 - used as a statement
-    """A second server like `server`, in a folder of its own, for the length of a block."""
-
-    def __init__(self, server: Server) -> None:
-        self._server = Server(server.name, server.folder.with_name(f"{server.name}-fresh"))
-
-    def __enter__(self) -> Server:
-        self._server.start()
-        return self._server
-
-    def __exit__(self, *_: object) -> None:
-        self._server.stop()
+@contextlib.contextmanager
+def fresh(like: Server) -> Iterator[Server]:
+    """Another server of the kind of `like`, in a folder beside its own, for the length of a block."""
+    server = Server(like.name, like.folder.with_name(f"{like.name}-fresh"))
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
 
 
 def index(field: Field) -> None:
