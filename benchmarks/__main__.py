@@ -44,12 +44,12 @@ def main() -> int:
         return 130
     machine = _machine()
     print(figures.table())
-    busiest = max(figures.client_share.values(), default=0.0)
+    shares = ", ".join(f"{100 * figures.busiest_client(peer):.0f} % against {peer}" for peer in PEERS)
     print(f"\n{machine}; rounds: {rounds}, median (min–max); {time.time() - started:.0f} s.")
     print(
         "ours : peer is how many times better ours was in the same round; nginx's PUT neither hashes nor syncs."
     )
-    print(f"The load generator took at most {100 * busiest:.0f} % of one CPU.")
+    print(f"The load generator took at most, of one CPU: {shares}.")
     if options.json:
         document = {
             "machine": machine,

@@ -9,6 +9,9 @@ from typing import Any
 
 from benchmarks.servers import OURS, PEERS
 
+#: The unit of a figure that compares a peer with itself.
+RATIO = "×"
+
 
 @dataclass(frozen=True, slots=True)
 class Row:
@@ -26,16 +29,19 @@ class Figures:
     """Every value of a run: a list, one a round, for each row and peer."""
 
     values: dict[Row, dict[str, list[float]]] = field(default_factory=dict)
-    #: The largest share of one CPU that the load generator took, for each row.
-    client_share: dict[Row, float] = field(default_factory=dict)
+    #: The largest share of one CPU that the load generator took, for each row and peer.
+    client_share: dict[Row, dict[str, float]] = field(default_factory=dict)
 
     def add(self, row: Row, peer: str, value: float, *, client_share: float = 0.0) -> None:
         """Note one round's value."""
         self.values.setdefault(row, {}).setdefault(peer, []).append(value)
-        self.client_share[row] = max(self.client_share.get(row, 0.0), client_share)
+        shares = self.client_share.setdefault(row, {})
+        shares[peer] = max(shares.get(peer, 0.0), client_share)
 
     def ratios(self, row: Row, peer: str) -> list[float]:
         """How many times better than `peer` the receiver was, round by round; none without both."""
+        if row.unit == RATIO:
+            return []
         ours, theirs = self.values[row].get(OURS, []), self.values[row].get(peer, [])
         pairs = zip(ours, theirs, strict=False)
         return [
@@ -57,10 +63,14 @@ class Figures:
                     for peer in by_peer
                     if peer != OURS and (ratios := self.ratios(row, peer))
                 },
-                "client_cpu_share": round(self.client_share[row], 3),
+                "client_cpu_share": self.client_share[row],
             }
             for row, by_peer in self.values.items()
         ]
+
+    def busiest_client(self, peer: str) -> float:
+        """The largest share of one CPU that the load generator took against `peer`."""
+        return max((shares.get(peer, 0.0) for shares in self.client_share.values()), default=0.0)
 
     def table(self) -> str:
         """The rows as text that is Markdown too."""

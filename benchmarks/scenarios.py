@@ -15,7 +15,7 @@ from pathlib import Path
 from benchmarks import limits
 from benchmarks.bodies import digest
 from benchmarks.client import Job, Outcome, drive
-from benchmarks.figures import Figures, Row
+from benchmarks.figures import RATIO, Figures, Row
 from benchmarks.processes import Usage
 from benchmarks.servers import OURS, TOKEN, WORKERS, Server, receiver_environment
 
@@ -98,7 +98,7 @@ def small(field: Field) -> None:
     """Episodes of 64 KiB from 1, 16 and 64 connections."""
     for connections in field.sizes.connections:
         for server in field.servers:
-            outcome, _ = field.put(
+            outcome, used = field.put(
                 server,
                 f"small{connections}",
                 size_bytes=SMALL_BYTES,
@@ -119,6 +119,11 @@ def small(field: Field) -> None:
                 outcome=outcome,
             )
             field.note(server, f"p99-{connections}", f"p99 of 64 KiB, {many}", "ms", outcome.p99_ms)
+            cpu_ms = 1000 * used.cpu_seconds / outcome.count
+            field.note(server, f"cpu-{connections}", f"CPU time of 64 KiB, {many}", "ms", cpu_ms)
+            if field.place == DISK:
+                per_byte = used.written_bytes / (SMALL_BYTES * outcome.count)
+                field.note(server, f"written-{connections}", f"written for 64 KiB, {many}", "B/B", per_byte)
 
 
 def large(field: Field) -> None:
@@ -154,13 +159,18 @@ def parallel(field: Field) -> None:
 def chunked(field: Field) -> None:
     """The same body with Content-Length and in chunks."""
     size = field.sizes.framing_bytes
+    rates: dict[tuple[str, bool], float] = {}
     for name, framed in (("length", False), ("chunked", True)):
         text = f"{size // MIB} MiB, {'chunked' if framed else 'Content-Length'}"
         for server in field.servers:
             outcome, _ = field.put(server, name, size_bytes=size, connections=1, chunked=framed)
             server.forget()
             rate = size / MIB / outcome.seconds
+            rates[server.name, framed] = rate
             field.note(server, name, text, "MiB/s", rate, more=True, outcome=outcome)
+    for server in field.servers:
+        ratio = rates[server.name, True] / rates[server.name, False]
+        field.note(server, "framing-ratio", "chunked : Content-Length", RATIO, ratio, more=True)
 
 
 def memory(field: Field) -> None:
@@ -220,6 +230,7 @@ def fresh(like: Server) -> Iterator[Server]:
 
 def index(field: Field) -> None:
     """Ingest beside a short and a long index. The field's servers are two receivers."""
+    rates: dict[int, float] = {}
     for server in field.servers:
         lines = _lines_of(server)
         outcome, _ = field.put(
@@ -235,10 +246,13 @@ def index(field: Field) -> None:
         field.note(
             server, f"index-{lines}", text, "episodes/s", outcome.per_second, more=True, outcome=outcome
         )
+        rates[lines] = outcome.per_second
+    _note_growth(field, "index-ratio", "64 KiB, 1 connection", rates, more=True)
 
 
 def health_check(field: Field) -> None:
     """`cis490-receiver health-check` beside a short and a long index."""
+    seconds: dict[int, float] = {}
     for server in field.servers:
         lines = _lines_of(server)
         catalog = server.data / "catalog.sqlite3"
@@ -246,7 +260,15 @@ def health_check(field: Field) -> None:
             text = f"health-check that makes the catalog, {lines:,} lines"
             field.note(server, f"catalog-{lines}", text, "s", _health_check_seconds(server.data))
         text = f"health-check, {lines:,} index lines"
-        field.note(server, f"health-{lines}", text, "s", _health_check_seconds(server.data))
+        seconds[lines] = _health_check_seconds(server.data)
+        field.note(server, f"health-{lines}", text, "s", seconds[lines])
+    _note_growth(field, "health-ratio", "health-check", seconds, more=False)
+
+
+def _note_growth(field: Field, name: str, text: str, by_lines: dict[int, float], *, more: bool) -> None:
+    few, many = sorted(by_lines)
+    text = f"{text}, {many:,} lines : {few:,} lines"
+    field.note(field.servers[0], name, text, RATIO, by_lines[many] / by_lines[few], more=more)
 
 
 def _lines_of(server: Server) -> int:
