@@ -1,0 +1,1 @@
+"""The intakes that the receiver is measured against."""

@@ -1,0 +1,67 @@
+"""bin/bench measures everything that it names, against every peer."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import need
+from tests.support.receiver import ROOT, clean_environment
+
+PEERS = {"ours", "async", "nginx"}
+BOTH_PLACES = {
+    *(f"{name}-{connections}" for name in ("small", "p99", "cpu") for connections in (1, 16, 64)),
+    *("large", "cpu", "parallel", "length", "chunked", "framing-ratio"),
+}
+DISK_ALONE = {"large-synced", "memory-1", "memory-8", "refusal", "start"}
+WRITTEN = {"written", "written-1", "written-16", "written-64"}
+OURS_ALONE = {
+    *(f"{name}-{size}" for name in ("index", "catalog", "health") for size in (1000, 20000)),
+    *("index-ratio", "health-ratio", "limit-sha256", "limit-direct", "limit-fsync", "limit-sync"),
+}
+
+
+@pytest.mark.slow
+def test_every_scenario_gives_a_figure_for_every_peer(tmp_path: Path) -> None:
+    need("nginx")
+    pytest.importorskip("starlette")
+    document = tmp_path / "bench.json"
+    environ = clean_environment(venv=Path(sys.executable).parents[1])
+    done = subprocess.run(
+        [ROOT / "bin" / "bench", "--quick", "--disk", tmp_path, "--json", document],
+        env=environ,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    figures = json.loads(document.read_text())["figures"]
+    expected = {(name, place) for name in BOTH_PLACES for place in ("disk", "tmpfs")}
+    expected |= {(name, "disk") for name in DISK_ALONE | WRITTEN}
+    assert {(one["name"], one["place"]) for one in figures if set(one["peers"]) == PEERS} == expected
+    assert {one["name"] for one in figures if set(one["peers"]) == {"ours"}} == OURS_ALONE
+    for one in figures:
+        assert one["text"] in done.stdout
+        # Nothing is counted as written where the temporary folder is in memory.
+        if one["name"] not in WRITTEN or any(peer["median"] for peer in one["peers"].values()):
+            assert all(value > 0 for peer in one["peers"].values() for value in peer["values"]), one
+    assert not list(tmp_path.glob("cis490-bench-*"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("limit", "status"), [("80", 0), ("0", 1)])
+def test_a_large_upload_takes_little_memory(tmp_path: Path, limit: str, status: int) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.rss", "--mib", "256", "--limit", limit, "--disk", tmp_path],
+        env=clean_environment(),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == status, done.stderr
+    assert "above idle" in done.stdout
