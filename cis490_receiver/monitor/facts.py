@@ -24,7 +24,8 @@ class HostFacts:
     first_stored_at_ns: int | None = None
     last_stored_at_ns: int | None = None
     last_code_commit: str | None = None
-    #: The last PUT that was refused or repeated what is stored.
+    #: The last PUT with a good token that was refused or repeated what is stored. Without one anybody could
+    #: pass for the host's sign of life.
     last_other_at_ns: int | None = None
     #: Within the last `silent_after_minutes`: episodes stored or repeated, and refusals by error code.
     recent_good: int = 0
@@ -137,7 +138,7 @@ def _host_facts(
         first_stored_at_ns=summary.first_received_at_ns if summary else None,
         last_stored_at_ns=last_stored,
         last_code_commit=summary.last_code_commit if summary else None,
-        last_other_at_ns=others[0].received_at_ns if others else None,
+        last_other_at_ns=next((fact.received_at_ns for fact in others if fact.authenticated), None),
         recent_good=len(recent) - len(refused) + int(stored_recently),
         recent_refusals=codes,
         recent_server_errors=sum(fact.status >= 500 for fact in refused),

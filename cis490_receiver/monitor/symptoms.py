@@ -57,10 +57,10 @@ def _host_symptoms(host: HostFacts, facts: Facts, settings: Settings) -> Iterato
     seen = host.last_seen_at_ns
     if seen is not None and now_ns - seen <= settings.lookback_hours * HOUR_NS:
         yield from _silent(host, seen, now_ns, settings)
-        yield from _fatal_only(host, settings)
         yield from _unstamped(host, seen, settings)
         yield from _doctor_stale(host, now_ns, settings)
         yield from _commit_aging(host, facts.receiver)
+    yield from _fatal_only(host, settings)
     yield from _doctor_failing(host, now_ns, settings)
 
 

@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from cis490_receiver.config import Settings
-from cis490_receiver.monitor.facts import Facts, HostFacts, ReceiverFacts
+from cis490_receiver.index.base import HostSummary
+from cis490_receiver.models import Rejection
+from cis490_receiver.monitor.facts import Facts, HostFacts, ReceiverFacts, gather
 from cis490_receiver.monitor.symptoms import diagnose
 from cis490_receiver.policy.gate import GateCommit, GateSnapshot
 
@@ -16,6 +18,39 @@ NOW = 1_800_000_000 * 10**9
 SECOND, MINUTE, HOUR = 10**9, 60 * 10**9, 3600 * 10**9
 COMMIT = "c" * 40
 WELL = ReceiverFacts(free_bytes=1 << 50, gate=None, bad_lines=0)
+
+
+class Index:
+    """As much of an index as the monitor asks."""
+
+    def __init__(self, hosts: list[HostSummary]) -> None:
+        self._hosts = hosts
+
+    def hosts(self) -> list[HostSummary]:
+        return self._hosts
+
+    def unstamped_since(self, ns: int) -> dict[str, int]:
+        return {}
+
+    def bad_lines(self) -> int:
+        return 0
+
+
+class Store:
+    """As much of a store as the monitor asks."""
+
+    def free_bytes(self) -> int:
+        return 1 << 50
+
+
+class Rejections:
+    """Refusals that are at hand."""
+
+    def __init__(self, facts: list[Rejection]) -> None:
+        self._facts = facts
+
+    def since(self, ns: int) -> list[Rejection]:
+        return self._facts
 
 
 def host(**facts: Any) -> HostFacts:
@@ -77,11 +112,28 @@ def test_silent_follows_its_settings() -> None:
         ({"recent_refusals": {"commit-rejected": 9}, "recent_good": 1}, []),
         ({"recent_refusals": {"commit-rejected": 9, "storage-full": 1}, "recent_server_errors": 1}, []),
         ({"recent_refusals": {}}, []),
-        ({"recent_refusals": {"missing-commit": 2}, "recent_unstamped": 2}, ["fatal-only", "unstamped"]),
+        ({"recent_refusals": {"missing-commit": 2}, "recent_unstamped": 2}, ["unstamped", "fatal-only"]),
     ],
 )
 def test_fatal_only(facts: dict[str, Any], expected: list[str]) -> None:
     assert names(host(last_other_at_ns=NOW, first_recent_refusal_at_ns=NOW, **facts)) == expected
+
+
+def test_who_has_no_token_is_refused_and_is_no_sign_of_life() -> None:
+    fact = Rejection("", NOW, "h", "e", 401, "bad-bearer-token", None, authenticated=False)
+    long_silent = HostSummary("h", 0, NOW - 20 * HOUR, 1, 1, "e", COMMIT)
+    facts = gather(
+        now_ns=NOW,
+        settings=Settings(),
+        index=Index([long_silent]),
+        store=Store(),
+        rejections=Rejections([fact, dataclasses.replace(fact, host_id="invented")]),
+        reports=None,
+        gate=None,
+    )
+    assert [one.host_id for one in facts.hosts] == ["h"]
+    found = [symptom.name for symptom in diagnose(facts, dataclasses.replace(Settings(), health_dir=""))]
+    assert found == ["silent", "fatal-only"]
 
 
 @pytest.mark.parametrize(
