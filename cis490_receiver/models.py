@@ -81,8 +81,8 @@ class Episode:
         return EpisodeKey(self.host_id, self.episode_id)
 
     def as_dict(self) -> dict[str, Any]:
-        """The record as it stands in JSON."""
-        return asdict(self)
+        """The record as it stands in JSON. (`asdict` copies what needs no copy, at a tenth of an ingest's CPU.)"""
+        return {name: getattr(self, name) for name in self.__slots__}
 
     def to_line(self) -> bytes:
         """The record as one line of index.jsonl, newline included."""
