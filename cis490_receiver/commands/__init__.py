@@ -6,9 +6,11 @@ command starts every five minutes on a Raspberry Pi. A command's module is impor
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import sys
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -51,11 +53,18 @@ class CommandGroup(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; a bad configuration is one sentence and exit status 2."""
-        try:
+        with configuration_errors():
             return super().invoke(ctx)
-        except ConfigError as exc:
-            click.echo(f"cis490-receiver: {exc.message}", err=True)
-            sys.exit(EXIT_USAGE)
+
+
+@contextlib.contextmanager
+def configuration_errors() -> Iterator[None]:
+    """End the process with one sentence and exit status 2 when the configuration cannot be used."""
+    try:
+        yield
+    except ConfigError as exc:
+        click.echo(f"cis490-receiver: {exc.message}", err=True)
+        sys.exit(EXIT_USAGE)
 
 
 def load_command(name: str) -> click.Command:
@@ -80,4 +89,26 @@ def main() -> None:
 def register(app: Flask) -> None:
     """Make the same commands available as `flask --app cis490_receiver COMMAND`."""
     for name in MODULES:
-        app.cli.add_command(load_command(name), name)
+        app.cli.add_command(_Reporting(load_command(name)), name)
+
+
+class _Reporting(click.Command):
+    """A command as it is, whose configuration errors are reported as under `main`."""
+
+    def __init__(self, command: click.Command) -> None:
+        super().__init__(command.name, help=command.help, short_help=command.short_help)
+        self._command = command
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        """See `click.Command.make_context`."""
+        context = self._command.make_context(info_name, args, parent, **extra)
+        # click invokes the command that the context names.
+        context.command = self
+        return context
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """See `click.Command.invoke`."""
+        with configuration_errors():
+            return self._command.invoke(ctx)

@@ -91,3 +91,24 @@ def test_the_effective_configuration_is_printed_without_secrets(tmp_path: Path) 
         )
         assert "gate_window = 7" in plain.stdout
         assert "hunter2" not in as_json.stdout + plain.stdout + as_json.stderr + plain.stderr
+
+
+@pytest.mark.parametrize(
+    "command", [["health-check"], ["reindex"], ["verify"], ["gate-refresh"], ["token", "list"]]
+)
+def test_the_commands_are_the_same_under_flask(tmp_path: Path, command: list[str]) -> None:
+    environment = clean_environment(data_dir=tmp_path / "data", syslog_address="", disk_reserve_bytes=0)
+    ran = []
+    for program in ([str(BIN / "flask"), "--app", "cis490_receiver"], [str(BIN / "cis490-receiver")]):
+        options = [] if command[0] == "token" else ["--json"]
+        done = subprocess.run(
+            [*program, *command, *options], env=environment, cwd=tmp_path, capture_output=True, text=True
+        )
+        assert "Traceback" not in done.stderr
+        ran.append((done.returncode, sorted(json.loads(done.stdout)) if done.stdout else done.stderr))
+        help_text = subprocess.run(
+            [*program, *command, "--help"], env=environment, cwd=tmp_path, capture_output=True
+        )
+        assert help_text.returncode == 0 and b"Usage:" in help_text.stdout
+    assert ran[0] == ran[1]
+    assert ran[0][0] == (2 if command[0] in ("gate-refresh", "token") else 0)
