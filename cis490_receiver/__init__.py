@@ -15,7 +15,7 @@ mirroring                                   the small ones
 server                                      config, logfmt
 views/                                      policy, ingest, monitor, index.base, storage.base, the small ones
 commands/                                   all but views and client; no flask at the top of a module
-client/                                     protocol, errors
+client/                                     protocol, errors, logfmt, clock, models, atomic, archive
 here (`create_app`)                         anything: the only place that picks backends
 ==========================================  ===================================================
 """

@@ -37,6 +37,10 @@ class ArchiveError(ValueError):
     """The file is not a tar archive in a zstd frame, or is beyond a limit; the text says which."""
 
 
+class CutShort(ArchiveError):
+    """What there is of the file is good, and its end is missing."""
+
+
 class _Readable(Protocol):
     def read(self, size: int, /) -> bytes: ...
 
@@ -214,7 +218,7 @@ def check(
         ArchiveError: the first thing that is wrong.
     """
     stream.seek(0)
-    _check_frames(stream)
+    check_frames(stream)
     stream.seek(0)
     reader = zstandard.ZstdDecompressor(max_window_size=MAX_WINDOW_BYTES).stream_reader(
         stream, read_size=_STEP, read_across_frames=True, closefd=False
@@ -243,8 +247,13 @@ def is_zstd(first_bytes: bytes) -> bool:
     return len(first_bytes) >= 4 and (magic == _ZSTD_MAGIC or magic & ~0xF == _SKIPPABLE_MAGIC)
 
 
-def _check_frames(stream: BinaryIO) -> None:
-    """Walk over the frames' blocks (RFC 8878 §3.1.1) without decoding them; the file must end with one."""
+def check_frames(stream: BinaryIO) -> None:
+    """Walk over the frames' blocks (RFC 8878 §3.1.1) without decoding them; the file must end with one.
+
+    Raises:
+        CutShort: it ends within one, as a file does that is still being written.
+        ArchiveError: it is something else.
+    """
     frames = 0
     while first := stream.read(4):
         if not is_zstd(first):
@@ -257,7 +266,7 @@ def _check_frames(stream: BinaryIO) -> None:
             _skip(stream, int.from_bytes(_exactly(stream, 4), "little"))
         frames += 1
     if frames == 0:
-        raise ArchiveError("the file is empty")
+        raise CutShort("the file is empty")
 
 
 def _skip_frame(stream: BinaryIO) -> None:
@@ -279,7 +288,7 @@ def _skip_frame(stream: BinaryIO) -> None:
 def _exactly(stream: BinaryIO, size: int) -> bytes:
     data = stream.read(size)
     if len(data) < size:
-        raise ArchiveError("the last zstd frame is cut short")
+        raise CutShort("the last zstd frame is cut short")
     return data
 
 

@@ -25,7 +25,7 @@ from urllib.parse import urlsplit
 
 from cis490_receiver import atomic, protocol
 from cis490_receiver.errors import ReceiverError
-from cis490_receiver.models import Episode, EpisodeKey, Filters
+from cis490_receiver.models import Episode, EpisodeKey, Filters, nanoseconds
 
 STATE_FILE: Final = "mirror.json"
 REMOTE_FILE: Final = "remote.jsonl"
@@ -60,12 +60,23 @@ class Result:
 class Remote:
     """A receiver, over one connection a thread."""
 
-    def __init__(self, url: str, token: str | None, *, ca_file: Path | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        token: str | None,
+        *,
+        ca_file: Path | None = None,
+        certificate: tuple[Path, Path] | None = None,
+    ) -> None:
+        """Read from `url`, whose server certificate `ca_file` vouches for, as the client whose certificate and
+        key files `certificate` are."""
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise MirrorFailed(f"{url} is no address of a receiver; give http://HOST:PORT or https://HOST")
         self._parts = parts
         self._context = ssl.create_default_context(cafile=ca_file) if parts.scheme == "https" else None
+        if self._context is not None and certificate is not None:
+            self._context.load_cert_chain(*certificate)
         self._headers = {"Authorization": f"Bearer {token}"} if token else {}
         self._local = threading.local()
 
@@ -124,6 +135,8 @@ class Mirror:
         Raises:
             MirrorFailed: the receiver cannot be followed.
         """
+        if (self._folder / "incoming").exists():
+            raise MirrorFailed(f"{self._folder} is a receiver's own data folder; name another")
         atomic.make_folder(self._partial)
         with atomic.locked_file_or_none(self._folder / "mirror.lock") as lock:
             if lock is None:
@@ -256,7 +269,8 @@ class Mirror:
                 digest, have = hashlib.sha256(), 0
             with open(partial, "r+b" if have else "wb") as stream:
                 stream.seek(have)
-                while piece := response.read(_STEP):
+                # One byte more than there should be is enough to know.
+                while piece := response.read(min(_STEP, episode.size_bytes + 1 - stream.tell())):
                     stream.write(piece)
                     digest.update(piece)
         if partial.stat().st_size < episode.size_bytes:
@@ -314,8 +328,8 @@ def passes(episode: Episode, filters: Filters) -> bool:
         and filters.episode_type in (None, episode.episode_type)
         and filters.benign_profile in (None, episode.benign_profile)
         and filters.commit in (None, episode.code_commit)
-        and (filters.since is None or episode.received_at_ns >= filters.since.timestamp() * 1e9)
-        and (filters.until is None or episode.received_at_ns < filters.until.timestamp() * 1e9)
+        and (filters.since is None or episode.received_at_ns >= nanoseconds(filters.since))
+        and (filters.until is None or episode.received_at_ns < nanoseconds(filters.until))
     )
 
 

@@ -248,6 +248,12 @@ def wall_time(ns: int) -> str:
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+def nanoseconds(moment: dt.datetime) -> int:
+    """A moment in nanoseconds since the epoch, exactly."""
+    since = moment - dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+    return ((since.days * 86400 + since.seconds) * 10**6 + since.microseconds) * 1000
+
+
 _T = TypeVar("_T", str, int)
 
 

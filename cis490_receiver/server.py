@@ -18,6 +18,7 @@ import contextlib
 import json
 import logging
 import os
+import queue
 import signal
 import socket
 import time
@@ -190,6 +191,14 @@ class Worker(ThreadWorker):
     @worker_connections.setter
     def worker_connections(self, value: int) -> None:
         """Gunicorn sets it to what the configuration says, which is looked up above."""
+
+    def wait_for_and_dispatch_events(self, timeout: float) -> None:
+        """One turn of the main loop. Requests that ended are seen to even when the byte that should have said
+        so was lost: a worker that takes them for busy would accept nobody any more."""
+        super().wait_for_and_dispatch_events(timeout)
+        with contextlib.suppress(queue.Empty):
+            while True:
+                self.method_queue._queue.get_nowait()()
 
     def handle(self, conn: TConn) -> Any:
         """Serve one request of a connection; runs in a thread."""

@@ -19,6 +19,8 @@ from cis490_receiver.mirroring import Mirror, MirrorFailed, Remote, Result
 @filter_options
 @click.option("--token-file", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="The token.")
 @click.option("--ca-file", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="CA for https.")
+@click.option("--cert", type=click.Path(exists=True, path_type=Path), help="Client certificate for https.")
+@click.option("--key", type=click.Path(exists=True, path_type=Path), help="Its key.")
 @click.option(
     "--jobs", type=click.IntRange(1, 32), default=4, show_default=True, help="Fetch so many at once."
 )
@@ -29,6 +31,8 @@ def command(
     folder: Path,
     token_file: Path | None,
     ca_file: Path | None,
+    cert: Path | None,
+    key: Path | None,
     jobs: int,
     check: bool,
     as_json: bool,
@@ -40,11 +44,15 @@ def command(
     exactly what is there. Exit status 1: something could not be had.
     """
     logfmt.configure("error")
+    if (cert is None) != (key is None):
+        raise click.UsageError("give --cert and --key together")
     filters = chosen(given)
     token = token_file.read_text(encoding="utf-8").strip() if token_file else None
     try:
         with progress("fetching", show=not as_json) as advance:
-            mirror = Mirror(Remote(url, token, ca_file=ca_file), folder, filters, jobs=jobs)
+            certificate = (cert, key) if cert and key else None
+            remote = Remote(url, token, ca_file=ca_file, certificate=certificate)
+            mirror = Mirror(remote, folder, filters, jobs=jobs)
             result = mirror.run(check=check, advance=advance)
     except (MirrorFailed, OSError) as exc:
         click.echo(f"mirror: {exc}", err=True)

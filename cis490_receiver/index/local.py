@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import datetime as dt
 import json
 import sqlite3
 from collections.abc import Mapping, Sequence
@@ -16,7 +15,7 @@ from cis490_receiver.errors import BadRequest
 from cis490_receiver.index.base import HostSummary, Page
 from cis490_receiver.index.catalog import Catalog
 from cis490_receiver.index.journal import Journal
-from cis490_receiver.models import Episode, EpisodeKey, Filters
+from cis490_receiver.models import Episode, EpisodeKey, Filters, nanoseconds
 
 JOURNAL_NAME: Final = "index.jsonl"
 CATALOG_NAME: Final = "catalog.sqlite3"
@@ -155,12 +154,8 @@ def _conditions(filters: Filters) -> tuple[list[str], list[Any]]:
     for condition, moment in (("received_at_ns >= ?", filters.since), ("received_at_ns < ?", filters.until)):
         if moment is not None:
             where.append(condition)
-            values.append(_ns(moment))
+            values.append(nanoseconds(moment))
     return where, values
-
-
-def _ns(moment: dt.datetime) -> int:
-    return int(moment.timestamp()) * 1_000_000_000 + moment.microsecond * 1000
 
 
 def _encode_cursor(last: Episode) -> str:

@@ -1,0 +1,21 @@
+"""The lab host's end: ship what was recorded, look after the host, and tell the receiver how it is.
+
+May import of ours only what stands in the table at the top of the package: a lab host needs neither the
+server nor its framework.
+
+==============  ==========================================================================================
+module          does
+==============  ==========================================================================================
+config          lab-host.toml and CIS490_LAB_* to one frozen `LabHost`
+failures        what can go wrong on the way to the receiver, each with its remedy
+wire            one HTTP exchange over http.client, whose early answer is read while the body is sent
+transport       TLS, token, timeouts, retries: every request of this package goes through it
+receipt         what an answer to a PUT means for the file
+spool           the folder that the recorder fills
+shipper         spool to receiver, for as long as it takes
+diagnosis       `cis490-shipper --ping`: which stage fails
+clone           how the orchestrator's clone stands, and its fast-forward
+certificate     the client certificate: its end, and its renewal
+doctor/         the host's self-check
+==============  ==========================================================================================
+"""

@@ -1,0 +1,204 @@
+"""``cis490-shipper``: what a lab host's people and its units run."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from cis490_receiver.client.config import LabHost, load
+from cis490_receiver.errors import ConfigError, ReceiverError
+
+if TYPE_CHECKING:
+    from cis490_receiver.client.diagnosis import Diagnosis
+    from cis490_receiver.client.transport import Transport
+
+EXIT_FOUND: Final = 1
+EXIT_USAGE: Final = 2
+_ATTEMPTS: Final = 5
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+
+
+def configuration() -> LabHost:
+    """The host's configuration; ends the program with status 2 and one sentence when it cannot be used."""
+    try:
+        return load()
+    except ConfigError as exc:
+        click.echo(f"{Path(sys.argv[0]).name}: {exc.message}", err=True)
+        sys.exit(EXIT_USAGE)
+
+
+def log_to_stderr() -> None:
+    """Let the package's log appear."""
+    from cis490_receiver import logfmt
+
+    logfmt.configure("info", journal="JOURNAL_STREAM" in os.environ)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]}, invoke_without_command=True)
+@click.version_option(package_name="cis490-receiver", message="%(prog)s %(version)s")
+@click.option("--ping", is_flag=True, help="Test the way to the receiver, stage by stage.")
+@json_option
+@click.pass_context
+def main(ctx: click.Context, ping: bool, as_json: bool) -> None:
+    """Ship this lab host's episodes to the receiver.
+
+    Reads /etc/cis490-lab-host/lab-host.toml, or the file that CIS490_LAB_CONFIG names. Exit status: 0 fine, 1 something
+    is wrong, 2 wrong usage or configuration.
+    """
+    os.umask(0o027)
+    if ping:
+        sys.exit(_ping(as_json))
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
+        sys.exit(EXIT_USAGE)
+
+
+def _ping(as_json: bool) -> int:
+    from cis490_receiver.client.diagnosis import diagnose
+
+    diagnosis = diagnose(_transport(configuration()))
+    if as_json:
+        stages = [dataclasses.asdict(stage) for stage in diagnosis.stages]
+        told = {"ok": diagnosis.failed is None, "skew_seconds": diagnosis.skew_seconds, "stages": stages}
+        click.echo(json.dumps(told, indent=2))
+    else:
+        _print_diagnosis(diagnosis)
+    return EXIT_FOUND if diagnosis.failed else 0
+
+
+def _print_diagnosis(diagnosis: Diagnosis) -> None:
+    marks = {True: "ok  ", False: "FAIL", None: "-   "}
+    for stage in diagnosis.stages:
+        click.echo(f"{marks[stage.ok]} {stage.name:<18} {stage.seen}")
+    if diagnosis.failed:
+        click.echo(f"\n{diagnosis.failed.name} fails. What to do: {diagnosis.failed.remedy}.")
+
+
+def _transport(host: LabHost) -> Transport:
+    from cis490_receiver.client.transport import Transport
+
+    return Transport(host)
+
+
+@main.command()
+@click.argument(
+    "files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path)
+)
+@json_option
+def ship(files: tuple[Path, ...], as_json: bool) -> None:
+    """Ship FILES, wherever they lie, and leave them there."""
+    host = configuration()
+    results = [_ship_one(_transport(host), path) for path in files]
+    if as_json:
+        click.echo(json.dumps({"files": results}, indent=2))
+    else:
+        for result in results:
+            click.echo(f"{result['verdict']:<12} {result['file']}  {_in_words(result)}")
+    sys.exit(0 if all(result["verdict"] == "acknowledged" for result in results) else EXIT_FOUND)
+
+
+def _ship_one(transport: Transport, path: Path) -> dict[str, Any]:
+    from cis490_receiver.client import progress
+    from cis490_receiver.client.episode import check_whole, describe
+    from cis490_receiver.client.receipt import judge
+
+    result: dict[str, Any] = {"file": str(path), "verdict": "later", "status": None, "answer": None}
+    try:
+        check_whole(path)
+        described = describe(path, transport.host.host_id)
+        reply = transport.persist(
+            lambda: transport.put_file(
+                path,
+                described.url_path,
+                described.headers,
+                sent=progress.bar(path.name, path.stat().st_size),
+            ),
+            attempts=_ATTEMPTS,
+        )
+    except (ReceiverError, OSError) as exc:
+        remedy = getattr(exc, "remedy", None)
+        return result | {"error": str(exc)} | ({"remedy": remedy} if remedy else {})
+    verdict = judge(reply, described.sha256).value
+    return result | {"verdict": verdict, "status": reply.status, "answer": reply.json}
+
+
+def _in_words(result: dict[str, Any]) -> str:
+    answer = result["answer"] or {}
+    words = [result.get("error"), answer.get("error") or answer.get("status"), answer.get("remediation")]
+    words.append(result.get("remedy"))
+    return "; ".join(word for word in words if isinstance(word, str))
+
+
+@main.command()
+@click.option("--once", is_flag=True, help="Try each finished file once, and end.")
+def run(once: bool) -> None:
+    """Ship what the recorder puts into the spool, for ever."""
+    from cis490_receiver.client import progress
+    from cis490_receiver.client.shipper import Shipper
+    from cis490_receiver.client.spool import Spool
+
+    host = configuration()
+    log_to_stderr()
+    spool = Spool(host.spool_dir)
+    try:
+        spool.prepare()
+        with spool.lock() as ours:
+            if not ours:
+                click.echo(f"cis490-shipper: another shipper works on {host.spool_dir}", err=True)
+                sys.exit(EXIT_FOUND)
+            shipper = Shipper(
+                _transport(host), spool, watch=lambda one: progress.bar(one.path.name, one.size_bytes)
+            )
+            if not once:
+                shipper.run()
+            shipper.reconsider()
+            result = shipper.round()
+    except OSError as exc:
+        click.echo(f"cis490-shipper: the spool {host.spool_dir} cannot be used: {exc}", err=True)
+        sys.exit(EXIT_FOUND)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    click.echo(f"{result.shipped} shipped, {result.refused} refused, {result.kept} left in the spool")
+    sys.exit(EXIT_FOUND if result.refused or result.kept else 0)
+
+
+@main.command()
+@json_option
+def status(as_json: bool) -> None:
+    """Say what waits, what was refused and why, and how the shipper is."""
+    from cis490_receiver.client.status import look, print_for_people
+
+    told = look(configuration())
+    if as_json:
+        click.echo(json.dumps(told, indent=2))
+    else:
+        print_for_people(told)
+    sys.exit(EXIT_FOUND if told["error"] or told["refused"]["files"] else 0)
+
+
+@main.command()
+@click.argument("names", nargs=-1)
+@click.option("--all", "take_all", is_flag=True, help="Everything that was refused.")
+def retry(names: tuple[str, ...], take_all: bool) -> None:
+    """Put refused episodes back into the spool, by NAME: after what they were refused for is mended."""
+    from cis490_receiver.client.spool import Spool
+
+    if bool(names) == take_all:
+        raise click.UsageError("name what to try again, or say --all")
+    spool = Spool(configuration().spool_dir)
+    chosen = [path for path, _ in spool.refusals() if take_all or path.name in names]
+    missing = set(names) - {path.name for path in chosen}
+    blocked = [path.name for path in chosen if not spool.take_back(path)]
+    for name in sorted(missing):
+        click.echo(f"{name}: there is no such refused file", err=True)
+    for name in blocked:
+        click.echo(f"{name}: another file of this name waits in the spool", err=True)
+    click.echo(f"{len(chosen) - len(blocked)} back in the spool")
+    sys.exit(EXIT_FOUND if missing or blocked else 0)

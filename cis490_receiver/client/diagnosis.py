@@ -1,0 +1,111 @@
+"""The smoke test of bring-up: how far this host comes on its way to the receiver, and what to do there."""
+
+from __future__ import annotations
+
+import contextlib
+import ssl
+import time
+from dataclasses import dataclass
+from typing import Final
+
+from cis490_receiver.client import failures
+from cis490_receiver.client.transport import Reply, Transport, receiver_failed
+
+STAGES: Final = ("DNS", "TCP", "TLS", "client certificate", "token", "receiver")
+#: How long a refusal of the client certificate may take to arrive after the handshake.
+ALERT_SECONDS: Final = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One stage. `ok` is None where it was not come to, or where there is nothing to test."""
+
+    name: str
+    ok: bool | None
+    seen: str
+    remedy: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """Every stage in order.
+
+    Attributes:
+        skew_seconds: this host's clock minus the receiver's; None where it was not reached.
+    """
+
+    stages: tuple[Stage, ...]
+    skew_seconds: float | None = None
+
+    @property
+    def failed(self) -> Stage | None:
+        """The stage that fails; None when all is well."""
+        return next((stage for stage in self.stages if stage.ok is False), None)
+
+
+def diagnose(transport: Transport) -> Diagnosis:
+    """Go as far as it goes."""
+    seen: dict[str, str] = {}
+    try:
+        _connect(transport, seen)
+        started_ns = time.time_ns()
+        reply = transport.ping()
+        skew = _skew_seconds(reply, started_ns, time.time_ns())
+        if skew is None:
+            raise receiver_failed(reply)
+    except failures.TransportFailed as exc:
+        return Diagnosis(tuple(_stages(seen, exc)))
+    seen["token"] = "accepted" if transport.host.token_file else "none is set, and none is asked for"
+    seen["receiver"] = f"answers; this host's clock is {skew:+.1f} s from its clock"
+    return Diagnosis(tuple(_stages(seen, None)), skew)
+
+
+def _connect(transport: Transport, seen: dict[str, str]) -> None:
+    with contextlib.closing(transport.connect()) as connection:
+        sock = connection.sock
+        address, port = sock.getpeername()[:2]
+        seen["DNS"] = f"{connection.host} is {address}"
+        seen["TCP"] = f"port {port} answers"
+        if not isinstance(sock, ssl.SSLSocket):
+            seen["TLS"] = seen["client certificate"] = "not used (http)"
+            return
+        seen["TLS"] = f"{sock.version()}, the receiver's certificate is trusted"
+        # In TLS 1.3 the handshake is over before the server has looked at the certificate.
+        _wait_for_alert(sock)
+        shown = transport.host.client_cert
+        seen["client certificate"] = f"{shown} is taken" if shown else "none is set, and none is asked for"
+
+
+def _wait_for_alert(sock: ssl.SSLSocket) -> None:
+    sock.settimeout(ALERT_SECONDS)
+    try:
+        sock.recv(1)
+    except TimeoutError:
+        return
+    except OSError as exc:
+        reason = getattr(exc, "reason", None) or exc.strerror or type(exc).__name__
+        raise failures.CertificateRefused(f"refused after the handshake ({reason})") from exc
+    raise failures.CertificateRefused("the receiver ended the connection after the handshake")
+
+
+def _stages(seen: dict[str, str], failure: failures.TransportFailed | None) -> list[Stage]:
+    failed = STAGES.index(failure.stage) if failure else len(STAGES)
+    stages = []
+    for number, name in enumerate(STAGES):
+        if failure and number == failed:
+            stages.append(Stage(name, False, failure.message, failure.remedy))
+        elif name in seen:
+            stages.append(Stage(name, True, seen[name]))
+        elif number < STAGES.index("token") and number < failed:
+            stages.append(Stage(name, True, "good"))
+        else:
+            stages.append(Stage(name, None, "not tested"))
+    return stages
+
+
+def _skew_seconds(reply: Reply, started_ns: int, ended_ns: int) -> float | None:
+    """Half-way between question and answer against the receiver's time; None where that was no ping's answer."""
+    theirs = (reply.json or {}).get("t_wall_ns")
+    if reply.status != 200 or not isinstance(theirs, int):
+        return None
+    return ((started_ns + ended_ns) // 2 - theirs) / 1e9

@@ -1,0 +1,325 @@
+"""From the spool to the receiver, for as long as it takes.
+
+A file leaves the spool only for an answer: to shipped/ for a receipt, to refused/ for a refusal that is final.
+Nothing is remembered that would be missed: killed at any instant, the next shipper asks again, and what was
+acknowledged is answered 200 without its bytes.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from cis490_receiver.client import failures
+from cis490_receiver.client.episode import Described, Unfinished, check_whole, describe
+from cis490_receiver.client.receipt import Verdict, judge
+from cis490_receiver.client.spool import Spool, Waiting
+from cis490_receiver.client.transport import Backoff, Reply, Transport, receiver_failed
+from cis490_receiver.clock import Clock, SystemClock
+from cis490_receiver.errors import BadArchive, BadEpisodeName
+from cis490_receiver.logfmt import event
+from cis490_receiver.models import wall_time
+
+log = logging.getLogger(__name__)
+
+POLL_SECONDS: Final = 2.0
+#: How long at most the receiver is left alone when it does not say for how long: a ping costs it little.
+MAX_UNREACHABLE_SECONDS: Final = 120.0
+#: A commit that was pushed a moment ago is refused until the receiver has read its branch again.
+RECONSIDER_EVERY_SECONDS: Final = 600.0
+RECONSIDER_WITHIN_SECONDS: Final = 24 * 3600.0
+
+#: Given a file before it is shipped; gives what is told of the bytes that left.
+Watch = Callable[[Waiting], Callable[[int], None]]
+
+
+@dataclass(slots=True)
+class Round:
+    """What came of one look at the spool.
+
+    Attributes:
+        wait_seconds: how long to leave the receiver alone; None where it is in order.
+    """
+
+    shipped: int = 0
+    refused: int = 0
+    kept: int = 0
+    wait_seconds: float | None = None
+
+
+@dataclass(slots=True)
+class _Trouble:
+    """A file that could not be shipped, and when it is tried again."""
+
+    backoff: Backoff = field(default_factory=Backoff)
+    not_before: float = 0.0
+
+
+class Shipper:
+    """One spool on its way to one receiver. Its caller holds the spool's lock."""
+
+    def __init__(
+        self,
+        transport: Transport,
+        spool: Spool,
+        *,
+        clock: Clock | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
+        watch: Watch = lambda _one: lambda _bytes: None,
+    ) -> None:
+        self._transport = transport
+        self._host = transport.host
+        self._spool = spool
+        self._clock = clock or SystemClock()
+        self._monotonic = monotonic
+        self._watch = watch
+        self._first_seen: dict[Waiting, float] = {}
+        self._whole: set[Waiting] = set()
+        self._described: dict[Waiting, Described] = {}
+        self._trouble: dict[Waiting, _Trouble] = {}
+        self._unreachable = Backoff(max_seconds=MAX_UNREACHABLE_SECONDS)
+        self._state: dict[str, Any] = {"last_shipped_at_wall": spool.read_state().get("last_shipped_at_wall")}
+
+    def run(self, sleep: Callable[[float], object] = time.sleep) -> None:
+        """Ship for ever."""
+        reconsidered = self._monotonic()
+        self._note("idle")
+        while True:
+            try:
+                result = self.round()
+            except OSError as exc:
+                log.error(event("spool-failed", folder=self._spool.folder, reason=exc))
+                result = Round(wait_seconds=30)
+            wait = result.wait_seconds
+            while wait is not None:
+                sleep(wait)
+                wait = self._still_away()
+            if self._monotonic() - reconsidered >= RECONSIDER_EVERY_SECONDS:
+                reconsidered = self._monotonic()
+                self.reconsider()
+            sleep(POLL_SECONDS)
+
+    def round(self) -> Round:
+        """Try each file that is finished and due, oldest first, until the receiver is not in order.
+
+        Raises:
+            OSError: the spool cannot be read.
+        """
+        result = Round()
+        waiting = self._spool.waiting()
+        self._forget(waiting)
+        for one in waiting:
+            if not self._is_due(one) or not self._is_finished(one):
+                result.kept += 1
+                continue
+            verdict, wait = self._ship(one)
+            result.shipped += verdict is Verdict.ACKNOWLEDGED
+            result.refused += verdict is Verdict.REFUSED
+            result.kept += verdict in (Verdict.LATER, Verdict.WAIT)
+            if verdict is Verdict.WAIT:
+                result.wait_seconds = self._unreachable.next_seconds(wait)
+                break
+            self._unreachable.reset()
+        self._make_room()
+        return result
+
+    def _ship(self, one: Waiting) -> tuple[Verdict, float | None]:
+        """Ship one file and put it where it belongs; gives what Retry-After asked for, too."""
+        try:
+            described = self._describe(one)
+            self._note("shipping", file=one.path.name)
+            reply = self._transport.put_file(
+                one.path, described.url_path, described.headers, sent=self._watch(one)
+            )
+        except BadEpisodeName as exc:
+            return self._refuse(one, None, {"code": exc.code, "error": exc.message}), None
+        except failures.TransportFailed as exc:
+            return self._wait(one, exc), None
+        except (failures.FileChanged, OSError) as exc:
+            log.warning(event("kept", file=one.path.name, reason=exc))
+            self._defer(one, None)
+            return Verdict.LATER, None
+        return self._settle(one, described, reply), reply.retry_after_seconds
+
+    def _settle(self, one: Waiting, described: Described, reply: Reply) -> Verdict:
+        verdict = judge(reply, described.sha256)
+        if verdict is Verdict.ACKNOWLEDGED:
+            return self._acknowledge(one, described, reply)
+        if verdict is Verdict.REFUSED:
+            return self._refuse(one, reply.status, reply.json or {}, described)
+        if verdict is Verdict.WAIT:
+            return self._wait(one, receiver_failed(reply), reply.retry_after_seconds)
+        log.warning(
+            event(
+                "kept",
+                file=one.path.name,
+                status=reply.status,
+                code=reply.says("code"),
+                reason=reply.says("error"),
+            )
+        )
+        self._defer(one, reply.retry_after_seconds)
+        return verdict
+
+    def _acknowledge(self, one: Waiting, described: Described, reply: Reply) -> Verdict:
+        try:
+            moved = self._spool.acknowledge(one, keep=self._host.keep_shipped)
+        except OSError as exc:
+            log.error(event("spool-failed", file=one.path.name, reason=exc))
+            self._defer(one, None)
+            return Verdict.LATER
+        if not moved:
+            return Verdict.LATER
+        log.info(
+            event(
+                "shipped",
+                file=one.path.name,
+                size_bytes=one.size_bytes,
+                sha256=described.sha256,
+                answer=reply.status,
+            )
+        )
+        self._note("idle", last_shipped_at_wall=wall_time(self._clock.now_ns()), last_failure=None)
+        return Verdict.ACKNOWLEDGED
+
+    def _refuse(
+        self, one: Waiting, status: int | None, answer: dict[str, Any], described: Described | None = None
+    ) -> Verdict:
+        document = {
+            "refused_at_wall": wall_time(self._clock.now_ns()),
+            "refused_at_ns": self._clock.now_ns(),
+            "status": status,
+            "answer": answer,
+            "headers": described.headers if described else {},
+        }
+        try:
+            target = self._spool.refuse(one, document)
+        except OSError as exc:
+            log.error(event("spool-failed", file=one.path.name, reason=exc))
+            self._defer(one, None)
+            return Verdict.LATER
+        if target is None:
+            return Verdict.LATER
+        log.error(
+            event(
+                "refused",
+                file=one.path.name,
+                status=status,
+                code=answer.get("code"),
+                error=answer.get("error"),
+                kept_as=target,
+            )
+        )
+        return Verdict.REFUSED
+
+    def _wait(
+        self, one: Waiting | None, failure: failures.TransportFailed, retry_after: float | None = None
+    ) -> Verdict:
+        log.warning(event("waiting", stage=failure.stage, reason=failure.message, remedy=failure.remedy))
+        if one is not None:
+            # The next one goes first: this may be about the file after all.
+            self._defer(one, retry_after)
+        told = {
+            "at_wall": wall_time(self._clock.now_ns()),
+            "stage": failure.stage,
+            "message": failure.message,
+        }
+        self._note("waiting", last_failure=told)
+        return Verdict.WAIT
+
+    def _still_away(self) -> float | None:
+        """Ask whether the receiver is back; gives how long to leave it alone if not."""
+        try:
+            reply = self._transport.ping()
+        except failures.TransportFailed as exc:
+            self._wait(None, exc)
+            return self._unreachable.next_seconds()
+        if reply.status == 200 and (reply.json or {}).get("ok") is True:
+            self._note("idle")
+            return None
+        self._wait(None, receiver_failed(reply))
+        return self._unreachable.next_seconds(reply.retry_after_seconds)
+
+    def reconsider(self) -> int:
+        """Take back what was refused for its commit in the last day, if the receiver knows the commit by now; gives
+        how many. The question costs no upload."""
+        count = 0
+        answers: dict[str, bool] = {}
+        for path, told in self._spool.refusals():
+            headers, answer, at = told.get("headers"), told.get("answer"), told.get("refused_at_ns")
+            if not isinstance(headers, dict) or not isinstance(answer, dict) or not isinstance(at, int):
+                continue
+            age_seconds = (self._clock.now_ns() - at) / 1e9
+            if answer.get("code") != "commit-rejected" or age_seconds > RECONSIDER_WITHIN_SECONDS:
+                continue
+            question = {str(name): str(value) for name, value in headers.items()}
+            commit = repr(sorted((k, v) for k, v in question.items() if k.lower().endswith("commit")))
+            try:
+                if commit not in answers:
+                    reply = self._transport.ping(question)
+                    answers[commit] = (reply.json or {}).get("would_accept") is True
+                if answers[commit] and self._spool.take_back(path):
+                    log.info(event("reconsidered", file=path.name))
+                    count += 1
+            except (failures.TransportFailed, OSError):
+                break
+        return count
+
+    def _describe(self, one: Waiting) -> Described:
+        if one not in self._described:
+            self._described[one] = describe(one.path, self._host.host_id)
+        return self._described[one]
+
+    def _is_due(self, one: Waiting) -> bool:
+        return one not in self._trouble or self._monotonic() >= self._trouble[one].not_before
+
+    def _is_finished(self, one: Waiting) -> bool:
+        """Whether nobody writes to it any more: it did not change for a while, and ends with a whole frame."""
+        now = self._monotonic()
+        unchanged = now - self._first_seen.setdefault(one, now)
+        by_clock = (self._clock.now_ns() - one.mtime_ns) / 1e9
+        if max(unchanged, by_clock) < self._host.settle_seconds:
+            return False
+        if one in self._whole:
+            return True
+        try:
+            check_whole(one.path)
+        except (BadArchive, OSError) as exc:
+            trouble = "unfinished" if isinstance(exc, Unfinished) else "damaged"
+            log.warning(event("kept", file=one.path.name, reason=f"{trouble}: {exc}"))
+            self._defer(one, None)
+            return False
+        self._whole.add(one)
+        return True
+
+    def _defer(self, one: Waiting, retry_after: float | None) -> None:
+        trouble = self._trouble.setdefault(one, _Trouble())
+        trouble.not_before = self._monotonic() + trouble.backoff.next_seconds(retry_after)
+
+    def _forget(self, waiting: list[Waiting]) -> None:
+        """Keep nothing about files that are gone, or that changed and are others now."""
+        there = set(waiting)
+        self._whole &= there
+        for known in (self._first_seen, self._described, self._trouble):
+            for one in known.keys() - there:
+                del known[one]
+
+    def _make_room(self) -> None:
+        try:
+            count = self._spool.make_room(self._host.disk_reserve_bytes)
+        except OSError as exc:
+            log.error(event("spool-failed", folder=self._spool.folder, reason=exc))
+            return
+        if count:
+            log.info(event("made-room", deleted=count))
+
+    def _note(self, state: str, **more: Any) -> None:
+        if state == self._state.get("state") and not more:
+            return
+        self._state = (
+            self._state | {"state": state, "file": None, "at_wall": wall_time(self._clock.now_ns())} | more
+        )
+        self._spool.write_state(self._state)
