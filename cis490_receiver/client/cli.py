@@ -202,3 +202,31 @@ def retry(names: tuple[str, ...], take_all: bool) -> None:
         click.echo(f"{name}: another file of this name waits in the spool", err=True)
     click.echo(f"{len(chosen) - len(blocked)} back in the spool")
     sys.exit(EXIT_FOUND if missing or blocked else 0)
+
+
+@main.command()
+def autoupdate() -> None:
+    """Bring the orchestrator's clone up to its branch, by fast-forward alone.
+
+    A clone that has commits, changed files or a branch of its own is left as it is, and the reason is said. Exit
+    status 1: it is not up to date.
+    """
+    from cis490_receiver.client.clone import Clone
+
+    host = configuration()
+    standing, told = Clone(host.orchestrator_dir, host.orchestrator_ref).fast_forward()
+    click.echo(f"{host.orchestrator_dir}: {told}")
+    sys.exit(EXIT_FOUND if standing.findings or standing.note else 0)
+
+
+@main.command("cert-fetch")
+@click.option("--force", is_flag=True, help="Also when it is not due.")
+def cert_fetch(force: bool) -> None:
+    """Renew the client certificate before it ends, with renew_command; the old one stays where that fails."""
+    from cis490_receiver.client.certificate import RenewalFailed, renew
+
+    try:
+        click.echo(renew(configuration(), force=force))
+    except (RenewalFailed, OSError) as exc:
+        click.echo(f"cis490-shipper: {exc}; the certificate in force stays", err=True)
+        sys.exit(EXIT_FOUND)

@@ -63,20 +63,21 @@ def diagnose(transport: Transport) -> Diagnosis:
 def _connect(transport: Transport, seen: dict[str, str]) -> None:
     with contextlib.closing(transport.connect()) as connection:
         sock = connection.sock
-        address, port = sock.getpeername()[:2]
-        seen["DNS"] = f"{connection.host} is {address}"
-        seen["TCP"] = f"port {port} answers"
+        # Whoever refuses the certificate may have closed the connection already.
+        with contextlib.suppress(OSError):
+            seen["DNS"] = f"{connection.host} is {sock.getpeername()[0]}"
+        seen["TCP"] = f"port {connection.port} answers"
         if not isinstance(sock, ssl.SSLSocket):
             seen["TLS"] = seen["client certificate"] = "not used (http)"
             return
         seen["TLS"] = f"{sock.version()}, the receiver's certificate is trusted"
         # In TLS 1.3 the handshake is over before the server has looked at the certificate.
-        _wait_for_alert(sock)
         shown = transport.host.client_cert
+        _wait_for_alert(sock, None if shown else "set client_cert and client_key")
         seen["client certificate"] = f"{shown} is taken" if shown else "none is set, and none is asked for"
 
 
-def _wait_for_alert(sock: ssl.SSLSocket) -> None:
+def _wait_for_alert(sock: ssl.SSLSocket, remedy: str | None) -> None:
     sock.settimeout(ALERT_SECONDS)
     try:
         sock.recv(1)
@@ -84,8 +85,8 @@ def _wait_for_alert(sock: ssl.SSLSocket) -> None:
         return
     except OSError as exc:
         reason = getattr(exc, "reason", None) or exc.strerror or type(exc).__name__
-        raise failures.CertificateRefused(f"refused after the handshake ({reason})") from exc
-    raise failures.CertificateRefused("the receiver ended the connection after the handshake")
+        raise failures.CertificateRefused(f"refused after the handshake ({reason})", remedy) from exc
+    raise failures.CertificateRefused("the receiver ended the connection after the handshake", remedy)
 
 
 def _stages(seen: dict[str, str], failure: failures.TransportFailed | None) -> list[Stage]:

@@ -43,8 +43,8 @@ class Authority:
         )
         return made
 
-    def issue(self, name: str, usage: str) -> Certificate:
-        """A certificate for `name`; `usage` is serverAuth or clientAuth."""
+    def issue(self, name: str, usage: str, *, days: int = 2) -> Certificate:
+        """A certificate for `name`; `usage` is serverAuth or clientAuth. With negative `days` it is over."""
         made = Certificate(self._folder / f"{name}.pem", self._folder / f"{name}.key")
         request = self._folder / f"{name}.csr"
         extensions = self._folder / f"{name}.ext"
@@ -52,7 +52,8 @@ class Authority:
         self._run("req", *_new_key(made.key), "-out", request, "-subj", f"/O=lab/CN={name}")
         signer = ("-CA", self.certificate.cert, "-CAkey", self.certificate.key, "-CAcreateserial")
         self._run(
-            "x509", "-req", "-days", "2", "-in", request, *signer, "-extfile", extensions, "-out", made.cert
+            *("x509", "-req", "-days", str(days), "-in", request, *signer),
+            *("-extfile", extensions, "-out", made.cert),
         )
         return made
 

@@ -1,0 +1,265 @@
+"""How the orchestrator's clone stands, in the words of FIXYOURSELF.md, and its fast-forward.
+
+git runs as the clone's owner where that can be had: what root writes there, the orchestrator's user could not mend.
+Neither hooks nor a file system monitor of the clone's own configuration are run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import re
+import signal
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+READ_SECONDS: Final = 30.0
+FETCH_SECONDS: Final = 60.0
+_INHERITED: Final = ("PATH", "SSH_AUTH_SOCK", "http_proxy", "https_proxy", "no_proxy")
+_OPTIONS: Final = (
+    *("-c", "core.hooksPath=/dev/null"),
+    *("-c", "core.fsmonitor=false"),
+    *("-c", "protocol.ext.allow=never"),
+    *("-c", "gc.autoDetach=false"),
+    *("-c", "maintenance.autoDetach=false"),
+)
+#: What git says when the network, not the clone, is at fault.
+_NETWORK: Final = re.compile(
+    r"unable to access|Could not read from remote|Could not resolve|timed out|Connection (refused|reset)|ssh:"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One trouble.
+
+    Attributes:
+        branch: the letter of its branch in FIXYOURSELF.md; empty where that page has none.
+        seen: one clause.
+    """
+
+    branch: str
+    seen: str
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How a clone stands.
+
+    Attributes:
+        findings: its troubles, in the order in which they are to be mended; none when all is well.
+        head: the commit that is checked out, where that can be told.
+        note: why what is known of the remote may be old; empty when it was asked just now.
+    """
+
+    findings: tuple[Finding, ...]
+    head: str | None = None
+    note: str = ""
+
+    @property
+    def branches(self) -> str:
+        """The letters, such as ``DA``."""
+        return "".join(finding.branch for finding in self.findings)
+
+
+_TITLES: Final = {
+    "A": "behind",
+    "B": "local commits on top",
+    "C": "diverged",
+    "D": "dirty work tree",
+    "E": "wrong branch or detached HEAD",
+    "F": "broken clone or permissions",
+}
+
+
+def remedy(standing: Standing) -> str:
+    """Where a person goes on."""
+    if not standing.findings:
+        return ""
+    letter = standing.findings[0].branch
+    if not letter:
+        return "tell the maintainer"
+    return f"FIXYOURSELF.md, branch {letter} ({_TITLES[letter]})"
+
+
+class Clone:
+    """A work tree that follows ``<remote>/<branch>``."""
+
+    def __init__(self, path: Path, ref: str) -> None:
+        self.path = path
+        self._ref = ref
+        self._remote, _, self._branch = ref.partition("/")
+
+    def look(self, *, fetch: bool = True) -> Standing:
+        """Ask the remote, if `fetch` and if that can be done as the clone's owner, and see how the clone stands.
+        Changes nothing but what git remembers of the remote. Never raises: what cannot be told is a finding."""
+        if broken := self._why_unusable():
+            return Standing((Finding("F", broken),))
+        try:
+            return self._compare(self._fetch() if fetch else "")
+        except (_GitFailed, OSError) as exc:
+            return Standing((Finding("F", str(exc)),))
+
+    def fast_forward(self) -> tuple[Standing, str]:
+        """Bring the clone up to its remote if that loses nothing: a fast-forward of the right branch, with no file
+        changed. Gives how it stands afterwards and what was done, or why nothing was."""
+        before = self.look()
+        if not before.findings:
+            return before, before.note or "up to date"
+        if not self._is_only_behind(before):
+            reasons = "; ".join(finding.seen for finding in before.findings)
+            return before, f"left alone: {reasons}. {remedy(before)}"
+        done = self._git("merge", "--ff-only", "--quiet", self._ref)
+        after = dataclasses.replace(self.look(fetch=False), note=before.note)
+        if done.returncode != 0:
+            return after, f"left alone: git merge --ff-only says: {_reason(done.stderr)}"
+        return after, f"updated from {(before.head or '?')[:12]} to {(after.head or '?')[:12]}"
+
+    def _is_only_behind(self, standing: Standing) -> bool:
+        # New files lie in nobody's way: git itself refuses to write over one.
+        tracked = any(finding.branch == "D" and "changed" in finding.seen for finding in standing.findings)
+        return standing.branches in ("A", "DA") and not tracked
+
+    def _why_unusable(self) -> str:
+        """Why git should not even be asked; empty when it may be."""
+        if not self.path.is_dir():
+            return f"{self.path} is not there"
+        if not os.access(self.path / ".git", os.R_OK | os.X_OK):
+            return f"{self.path} is no clone that this user may read"
+        owner = self.path.stat().st_uid
+        for path in self._telling_files():
+            with contextlib.suppress(OSError):
+                if path.lstat().st_uid != owner:
+                    return f"{path} belongs to another user than {self.path}: somebody ran git there as root"
+        return ""
+
+    def _telling_files(self) -> list[Path]:
+        git = self.path / ".git"
+        return [git, *git.glob("*"), *git.glob("refs/*/*"), *git.glob("objects/*")]
+
+    def _fetch(self) -> str:
+        """Ask the remote; gives why that was not possible, or nothing."""
+        if os.geteuid() not in (0, self.path.stat().st_uid):
+            return "only the clone's owner may ask the remote"
+        done = self._git("fetch", "--quiet", "--prune", self._remote, seconds=FETCH_SECONDS)
+        if done.returncode == 0:
+            return ""
+        if "does not appear to be a git repository" in done.stderr and not self._url():
+            raise _GitFailed("the clone forgot where it came from")
+        if _NETWORK.search(done.stderr) or done.returncode == _TIMED_OUT:
+            return f"the remote cannot be reached: {_reason(done.stderr)}"
+        raise _GitFailed(f"git fetch says: {_reason(done.stderr)}")
+
+    def _url(self) -> str:
+        return self._git("config", "--get", f"remote.{self._remote}.url").stdout.strip()
+
+    def _compare(self, note: str) -> Standing:
+        status = self._checked("status", "--porcelain=v2", "--branch").splitlines()
+        heads = dict(line[2:].split(" ", 1) for line in status if line.startswith("# branch."))
+        findings = []
+        if dirt := _dirt([line for line in status if not line.startswith("# ")]):
+            findings.append(Finding("D", dirt))
+        head = heads.get("branch.oid")
+        if self._git("rev-parse", "--verify", "--quiet", f"{self._ref}^{{commit}}").returncode != 0:
+            findings.append(Finding("", f"{self._ref} is gone: the maintainer renamed or removed the branch"))
+            return Standing(tuple(findings), head, note)
+        if heads.get("branch.head") != self._branch:
+            findings.append(Finding("E", f"{_where(heads.get('branch.head'))} instead of {self._branch}"))
+        elif heads.get("branch.upstream") != self._ref:
+            findings.append(Finding("E", f"{self._branch} follows {heads.get('branch.upstream', 'nothing')}"))
+        else:
+            findings += self._distance()
+        return Standing(tuple(findings), head, note)
+
+    def _distance(self) -> list[Finding]:
+        counted = self._checked("rev-list", "--left-right", "--count", f"HEAD...{self._ref}", "--").split()
+        ahead, behind = (int(text) for text in counted)
+        if ahead and behind:
+            return [Finding("C", f"{ahead} ahead of and {behind} behind {self._ref}")]
+        if ahead:
+            return [Finding("B", f"{ahead} ahead of {self._ref}")]
+        return [Finding("A", f"{behind} behind {self._ref}")] if behind else []
+
+    def _checked(self, *arguments: str) -> str:
+        done = self._git(*arguments)
+        if done.returncode != 0:
+            raise _GitFailed(f"git {arguments[0]} says: {_reason(done.stderr)}")
+        return done.stdout
+
+    def _git(self, *arguments: str, seconds: float = READ_SECONDS) -> subprocess.CompletedProcess[str]:
+        owner = self.path.stat()
+        become: dict[str, Any] = {}
+        if os.geteuid() == 0 and owner.st_uid != 0:
+            become = {"user": owner.st_uid, "group": owner.st_gid, "extra_groups": []}
+        command = ["git", *_OPTIONS, "-c", f"safe.directory={self.path}", "-C", str(self.path), *arguments]
+        try:
+            process = subprocess.Popen(
+                command,
+                env=_environment(owner.st_uid),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                encoding="utf-8",
+                errors="replace",
+                start_new_session=True,
+                **become,
+            )
+        except OSError as exc:
+            raise _GitFailed(f"git cannot be run: {exc.strerror}") from exc
+        with process:
+            try:
+                output, errors = process.communicate(timeout=seconds)
+            except BaseException as exc:
+                # git talks to a remote through processes of its own, which must not outlive it.
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+                if not isinstance(exc, subprocess.TimeoutExpired):
+                    raise
+                return subprocess.CompletedProcess(command, _TIMED_OUT, "", f"no answer in {seconds:g} s")
+        return subprocess.CompletedProcess(command, process.returncode, output, errors)
+
+
+_TIMED_OUT: Final = 124
+
+
+class _GitFailed(Exception):
+    """git could not say."""
+
+
+def _dirt(entries: list[str]) -> str:
+    new = sum(1 for entry in entries if entry.startswith("? "))
+    changed = len(entries) - new
+    parts = [f"{changed} files changed"] if changed else []
+    return ", ".join(parts + ([f"{new} files added"] if new else []))
+
+
+def _where(name: str | None) -> str:
+    return "a detached HEAD" if name in (None, "(detached)") else f"branch {name}"
+
+
+def _environment(owner: int) -> dict[str, str]:
+    import pwd
+
+    try:
+        home = pwd.getpwuid(owner).pw_dir
+    except KeyError:
+        home = "/"
+    inherited = {name: os.environ[name] for name in _INHERITED if os.environ.get(name)}
+    return {
+        "PATH": "/usr/local/bin:/usr/bin:/bin",
+        "HOME": os.environ.get("HOME", home) if owner == os.geteuid() else home,
+        **inherited,
+        "LC_ALL": "C",
+        "GIT_TERMINAL_PROMPT": "0",
+        "GIT_OPTIONAL_LOCKS": "0",
+        "GIT_SSH_COMMAND": "ssh -o BatchMode=yes",
+    }
+
+
+def _reason(stderr: str) -> str:
+    """What git said is wrong, in one line, with no password from a URL."""
+    lines = [line.strip().removeprefix("fatal: ") for line in stderr.splitlines() if line.strip()]
+    return re.sub(r"://[^/\s@]+@", "://", "; ".join(lines))[:300] or "nothing"
