@@ -74,3 +74,15 @@ def shared_receiver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Receiv
     using hosts of their own."""
     with running(tmp_path_factory.mktemp("shared")) as started:
         yield started
+
+
+#: What takes its time by its nature: left out by bin/test --fast.
+SLOW_FOLDERS = ("faults", "trainer", "ops", "client", "gate", "maintenance", "storage")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests of these folders as slow."""
+    here = Path(__file__).parent
+    for item in items:
+        if item.path.relative_to(here).parts[0] in SLOW_FOLDERS:
+            item.add_marker(pytest.mark.slow)
