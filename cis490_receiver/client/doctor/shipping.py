@@ -22,6 +22,7 @@ SPOOL_WARN_SECONDS: Final = 3600
 SPOOL_FAIL_SECONDS: Final = 24 * 3600
 REFUSED_FAIL_FILES: Final = 10
 CERTIFICATE_FAIL_DAYS: Final = 3
+_ASK: Final = "`cis490-shipper autoupdate` as root says why the remote does not answer"
 #: Branches of FIXYOURSELF.md whose episodes the receiver may still take.
 _MILD: Final = frozenset("AD")
 
