@@ -12,12 +12,15 @@ import os
 import re
 import signal
 import subprocess
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 READ_SECONDS: Final = 30.0
 FETCH_SECONDS: Final = 60.0
+#: For so long what somebody else asked of the remote is believed.
+FRESH_SECONDS: Final = 24 * 3600.0
 _INHERITED: Final = ("PATH", "SSH_AUTH_SOCK", "http_proxy", "https_proxy", "no_proxy")
 _OPTIONS: Final = (
     *("-c", "core.hooksPath=/dev/null"),
@@ -143,7 +146,8 @@ class Clone:
     def _fetch(self) -> str:
         """Ask the remote; gives why that was not possible, or nothing."""
         if os.geteuid() not in (0, self.path.stat().st_uid):
-            return "only the clone's owner may ask the remote"
+            # Only the owner may write what the remote says; the owner's autoupdate does that every hour.
+            return self._age_of_answer()
         done = self._git("fetch", "--quiet", "--prune", self._remote, seconds=FETCH_SECONDS)
         if done.returncode == 0:
             return ""
@@ -152,6 +156,15 @@ class Clone:
         if _NETWORK.search(done.stderr) or done.returncode == _TIMED_OUT:
             return f"the remote cannot be reached: {_reason(done.stderr)}"
         raise _GitFailed(f"git fetch says: {_reason(done.stderr)}")
+
+    def _age_of_answer(self) -> str:
+        try:
+            seconds = time.time() - (self.path / ".git" / "FETCH_HEAD").stat().st_mtime
+        except OSError:
+            return "the remote was never asked: see that autoupdate runs"
+        if seconds < FRESH_SECONDS:
+            return ""
+        return f"the remote was last asked {seconds / 3600:.0f} hours ago: see that autoupdate runs"
 
     def _url(self) -> str:
         return self._git("config", "--get", f"remote.{self._remote}.url").stdout.strip()

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import pickle
 import shutil
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from cis490_receiver.client.clone import Clone, remedy
+from cis490_receiver.client.clone import Clone, Standing, remedy
 from tests.client.hosts import Lab
 from tests.conftest import need
 from tests.gate.repos import Repo, World
@@ -165,6 +167,44 @@ def test_a_branch_that_is_gone_and_a_remote_that_is_away_are_not_the_hosts_fault
     standing = clone.look()
     assert (standing.branches, remedy(standing)) == ("", "tell the maintainer")
     assert "renamed or removed" in standing.findings[0].seen
+
+
+def test_who_does_not_own_the_clone_believes_what_its_owner_asked_today() -> None:
+    need("git")
+    if os.geteuid() != 0:
+        pytest.skip("needs root")
+    with tempfile.TemporaryDirectory() as folder:
+        world = World(Path(folder) / "world")
+        Path(folder).chmod(0o755)
+        repo = world.clone("lab")
+        clone = Clone(repo.path, "origin/main")
+        clone.look()
+        fetched = repo.path / ".git" / "FETCH_HEAD"
+        assert as_nobody(clone.look) == Standing((), repo.head())
+        os.utime(fetched, (time.time() - 90_000,) * 2)
+        assert "25 hours ago" in as_nobody(clone.look).note
+        fetched.unlink()
+        assert "never asked" in as_nobody(clone.look).note
+        assert "left alone" not in clone.fast_forward()[1]
+
+
+def as_nobody(look: Callable[[], Standing]) -> Standing:
+    """What `look` gives in a process of user nobody."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.setgroups([])
+        os.setgid(65534)
+        os.setuid(65534)
+        os.write(writing, pickle.dumps(look()))
+        os._exit(0)
+    os.close(writing)
+    with open(reading, "rb") as stream:
+        told = stream.read()
+    assert os.waitpid(child, 0)[1] == 0
+    standing = pickle.loads(told)
+    assert isinstance(standing, Standing)
+    return standing
 
 
 def test_an_update_by_root_leaves_nothing_that_the_owner_could_not_mend(tmp_path: Path) -> None:

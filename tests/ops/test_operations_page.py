@@ -17,7 +17,7 @@ BLOCKS = re.findall(r"^ *```sh\n(.*?)^ *```", PAGE, re.MULTILINE | re.DOTALL)
 def test_every_log_event_is_explained() -> None:
     explained = set(re.findall(r"^\| `([a-z-]+)` \|", PAGE, re.MULTILINE))
     package = ROOT / "cis490_receiver"
-    # The lab host's programs log on the lab hosts.
+    # What the lab host's programs log is in docs/lab-hosts.md.
     modules = (path for path in package.rglob("*.py") if package / "client" not in path.parents)
     source = "".join(path.read_text() for path in modules)
     logged = set(re.findall(r"\bevent\(\s*\"([a-z-]+)\"", source))

@@ -19,7 +19,7 @@ from tests.conftest import need
 from tests.support.archives import make_episode
 from tests.support.receiver import BIN, ROOT, Receiver
 
-UNITS = sorted((ROOT / "etc" / "systemd").iterdir(), key=lambda path: path.name)
+UNITS = sorted((ROOT / "etc" / "systemd").glob("*.*"), key=lambda path: path.name)
 SERVICES = [path for path in UNITS if path.suffix == ".service"]
 INSTALLED_BIN = "/opt/cis490-receiver/venv/bin/"
 #: In systemd's tenths. git fetches need the network, which alone counts 1.0.
