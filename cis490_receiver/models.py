@@ -245,7 +245,7 @@ def _failed(check: Any) -> bool:
 def wall_time(ns: int) -> str:
     """`ns` (nanoseconds since the epoch) as UTC, ``YYYY-MM-DDTHH:MM:SSZ``."""
     moment = dt.datetime.fromtimestamp(ns // 1_000_000_000, tz=dt.UTC)
-    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+    return moment.replace(tzinfo=None).isoformat() + "Z"
 
 
 def nanoseconds(moment: dt.datetime) -> int:

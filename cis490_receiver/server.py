@@ -15,14 +15,18 @@ plain path goes without.
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import logging
 import os
 import queue
+import select
 import signal
 import socket
+import struct
 import time
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
 
 from gunicorn.http import errors as http_errors
 from gunicorn.workers.gthread import _DEFER, DEFAULT_WORKER_DATA_TIMEOUT, TConn, ThreadWorker
@@ -40,16 +44,35 @@ LINGER_SECONDS: Final = 2.0
 _LINGER_BYTES: Final = 1 << 20
 _LINGER_STEP: Final = 64 * 1024
 #: How long a client may leave the bytes of an answer unread.
-SEND_SECONDS: Final = 60.0
+SEND_SECONDS: Final = 60
+#: How long a thread stays with a connection for its next request, as long as there are threads to spare.
+STAY_SECONDS: Final = 0.05
+#: The longest single wait for bytes.
+_TICK_SECONDS: Final = 1
+_Read = TypeVar("_Read", bytes, int)
 
 
 class ClientSocket(socket.socket):
-    """A client's connection that knows how long it may still keep a thread waiting."""
+    """A client's connection that knows how long it may still keep a thread waiting.
+
+    The limits are the kernel's (SO_RCVTIMEO, SO_SNDTIMEO in socket(7)), set once: a timeout of Python's own
+    costs a poll(2) before each read and write, and an ioctl(2) whenever it changes.
+    """
 
     def __init__(self, accepted: socket.socket, settings: Settings) -> None:
         super().__init__(accepted.family, accepted.type, accepted.proto, fileno=accepted.detach())
         self._settings = settings
+        super().settimeout(None)
+        self.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", _TICK_SECONDS, 0))
+        self.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", SEND_SECONDS, 0))
+        self._head_held: bytes | None = None
         self.start_head()
+
+    def setblocking(self, flag: bool, /) -> None:
+        """The server's wishes have no say in how long this connection may wait."""
+
+    def settimeout(self, value: float | None, /) -> None:
+        """Nor have these."""
 
     def start_head(self) -> None:
         """From here on the bytes of a request's head are awaited."""
@@ -57,9 +80,10 @@ class ClientSocket(socket.socket):
 
     def start_body(self, *, continue_owed: bool) -> None:
         """From here on the bytes of a body are awaited; with `continue_owed` the client sends none of
-        them before it is told to."""
+        them before it is told to. The next thing to be sent is the head of the answer."""
         self._start("body", self._settings.body_max_seconds)
         self.continue_owed = continue_owed
+        self._head_held = b""
 
     def start_drain(self, seconds: float) -> None:
         """From here on bytes are read only to be thrown away, for `seconds` at most."""
@@ -81,8 +105,7 @@ class ClientSocket(socket.socket):
             TimeoutError: the time ran out.
         """
         try:
-            self._prepare()
-            data = super().recv(size, flags)
+            data = self._in_time(functools.partial(super().recv, size, flags))
         except TimeoutError:
             if self._phase != "head":
                 raise
@@ -93,20 +116,40 @@ class ClientSocket(socket.socket):
 
     def recv_into(self, buffer: bytearray | memoryview, nbytes: int = 0, flags: int = 0) -> int:  # type: ignore[override]
         """`recv` into a buffer of the caller's."""
-        self._prepare()
-        count = super().recv_into(buffer, nbytes, flags)
+        count = self._in_time(functools.partial(super().recv_into, buffer, nbytes, flags))
         self._received += count
         return count
 
+    def has_input(self, seconds: float) -> bool:
+        """Whether there is something to read, or the end, within so many seconds."""
+        poll = select.poll()
+        poll.register(self, select.POLLIN)
+        return bool(poll.poll(seconds * 1000))
+
     def sendall(self, data: bytes, flags: int = 0, /) -> None:  # type: ignore[override]
-        """sendall(2), within the time that a client has to take an answer's bytes."""
-        self.settimeout(SEND_SECONDS)
-        super().sendall(data, flags)
+        """sendall(2), within the time that a client has to take an answer's bytes. The answer's head
+        waits for what follows, to leave with it."""
+        if self._head_held == b"":
+            self._head_held = data
+            return
+        if self._head_held:
+            data, self._head_held = self._head_held + data, None
+        self._send(data)
+
+    def end_answer(self) -> None:
+        """Send a head that nothing followed."""
+        held, self._head_held = self._head_held, None
+        if held:
+            self._send(held)
 
     def sendfile(self, file: Any, offset: int = 0, count: int | None = None) -> int:
         """sendfile(2); the limit is on each pause, not on the whole file."""
-        self.settimeout(SEND_SECONDS)
-        return super().sendfile(file, offset, count)
+        self.end_answer()
+        super().settimeout(SEND_SECONDS)
+        try:
+            return super().sendfile(file, offset, count)
+        finally:
+            super().settimeout(None)
 
     def linger(self) -> None:
         """Let the client read its answer before the connection closes (RFC 9112 §9.6): end our side, and
@@ -119,32 +162,51 @@ class ClientSocket(socket.socket):
                 pass
         self.start_drain(0)
 
-    def _prepare(self) -> None:
+    def _in_time(self, read: Callable[[], _Read]) -> _Read:
         if self.continue_owed:
             self.continue_owed = False
-            self.sendall(_CONTINUE)
-        left = self._patience()
-        if left <= 0:
-            raise TimeoutError("the client is too slow")
-        # Each change is a system call: not for less than a tenth of a second.
-        current = self.gettimeout()
-        if current is None or not left - 0.1 <= current <= left:
-            self.settimeout(left)
+            self._send(_CONTINUE)
+        limit = self._limit()
+        while True:
+            left = limit - time.monotonic()
+            if left <= 0 or (left < _TICK_SECONDS and not self.has_input(left)):
+                raise TimeoutError("the client is too slow")
+            with contextlib.suppress(BlockingIOError):
+                return read()
 
-    def _patience(self) -> float:
-        """How many seconds the next read may take."""
-        spent = time.monotonic() - self._started
+    def _send(self, data: bytes) -> None:
+        sent = self._send_some(data)
+        if sent == len(data):
+            return
+        view = memoryview(data)[sent:]
+        deadline = time.monotonic() + SEND_SECONDS
+        while view:
+            if time.monotonic() > deadline:
+                raise TimeoutError("the client does not take its answer")
+            view = view[self._send_some(view) :]
+
+    def _send_some(self, data: bytes | memoryview) -> int:
+        try:
+            return super().send(data)
+        except BlockingIOError as exc:
+            raise TimeoutError("the client does not take its answer") from exc
+
+    def _limit(self) -> float:
+        """When the next read must have brought something, on the monotonic clock."""
+        end = self._started + self._seconds
         if self._phase != "body":
-            return self._seconds - spent
+            return end
+        end = min(end, time.monotonic() + self._settings.body_idle_seconds)
         slowest = self._settings.body_min_bytes_per_second
-        due = RATE_GRACE_SECONDS + self._received / slowest if slowest else self._seconds
-        return min(self._settings.body_idle_seconds, self._seconds - spent, due - spent)
+        if slowest == 0:
+            return end
+        return min(end, self._started + RATE_GRACE_SECONDS + self._received / slowest)
 
     def _refuse_slow_head(self) -> None:
         if self._received:
             log.warning(event("slow-head", received=self._received))
             with contextlib.suppress(OSError):
-                self.sendall(
+                self._send(
                     _answer("408 Request Timeout", "head-timeout", "the request's head came too slowly")
                 )
 
@@ -201,17 +263,31 @@ class Worker(ThreadWorker):
                 self.method_queue._queue.get_nowait()()
 
     def handle(self, conn: TConn) -> Any:
-        """Serve one request of a connection; runs in a thread."""
+        """Serve the requests of a connection that come one upon the other; runs in a thread."""
         if not isinstance(conn.sock, ClientSocket):
             conn.sock = ClientSocket(conn.sock, self.settings)
-        if not conn.initialized and not conn.wait_for_data(0):
-            # A connection that says nothing yet waits in the poller, not in a thread.
-            return _DEFER
-        conn.sock.start_head()
-        kept = super().handle(conn)
-        if kept is False:
-            conn.sock.linger()
-        return kept
+        if not conn.initialized:
+            if not conn.sock.has_input(0):
+                # A connection that says nothing yet waits in the poller, not in a thread.
+                return _DEFER
+            conn.data_ready = True
+        while True:
+            conn.sock.start_head()
+            kept = super().handle(conn)
+            if kept is False:
+                conn.sock.linger()
+            if kept is not True or not self._may_stay(conn):
+                return kept
+
+    def _may_stay(self, conn: TConn) -> bool:
+        """Whether this thread goes on with the connection's next request, because it is there or comes at once.
+        That spares the way through the main loop, which costs as much as the request's own HTTP."""
+        if not self.alive:
+            return False
+        if conn.parser.unreader.buf.getvalue():
+            return True
+        busy = self.nr_conns - len(self.keepalived_conns) - len(self.pending_conns)
+        return busy < int(self.cfg.threads) and bool(conn.sock.has_input(STAY_SECONDS)) and self.alive
 
     def handle_request(self, req: Any, conn: TConn) -> Any:
         """Hand a request whose head was read to the application."""
@@ -220,7 +296,9 @@ class Worker(ThreadWorker):
         # For the application: `Connection` is the server's header, so this is how to ask for a close.
         req.body.force_close = req.force_close
         try:
-            return super().handle_request(req, conn)
+            kept = super().handle_request(req, conn)
+            conn.sock.end_answer()
+            return kept
         finally:
             conn.sock.start_drain(DEFAULT_WORKER_DATA_TIMEOUT)
 
@@ -234,6 +312,8 @@ class Worker(ThreadWorker):
             log.error("internal-error uri=%s", quoted(getattr(req, "uri", None)), exc_info=exc)
         with contextlib.suppress(OSError):
             client.sendall(_answer(status, code, message))
+            if isinstance(client, ClientSocket):
+                client.end_answer()
 
 
 def _answer(status: str, code: str, message: str) -> bytes:

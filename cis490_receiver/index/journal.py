@@ -11,7 +11,7 @@ import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Final
 
 from cis490_receiver import atomic
 from cis490_receiver.errors import StorageFailed, StorageFull
@@ -20,6 +20,8 @@ from cis490_receiver.logfmt import event
 from cis490_receiver.models import Episode
 
 log = logging.getLogger(__name__)
+
+_TAIL_BYTES: Final = 2048
 
 
 class Journal:
@@ -81,6 +83,11 @@ class Journal:
             yield fd
 
 
+def _ends_well(tail: bytes) -> bool:
+    """Whether the end of a file shows that its last line is whole: nearly always, so the rest need not be read."""
+    return tail.endswith(b"\n") and b"\n" in tail[:-1] and b"\0" not in tail
+
+
 def mend(fd: int) -> None:
     """Make the file end with a whole line; the caller holds its lock.
 
@@ -89,6 +96,8 @@ def mend(fd: int) -> None:
     bytes is a torn one too: of two blocks that it lay in, a crash kept the second.
     """
     size = os.fstat(fd).st_size
+    if _ends_well(os.pread(fd, _TAIL_BYTES, max(0, size - _TAIL_BYTES))):
+        return
     end = atomic.whole_lines_end(fd)
     if end == size:
         end = atomic.whole_lines_end(fd, size - 1) if size else 0

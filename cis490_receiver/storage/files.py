@@ -8,7 +8,6 @@ import fcntl
 import hashlib
 import logging
 import os
-from collections.abc import Iterator
 from typing import BinaryIO, Final
 
 from cis490_receiver import atomic
@@ -17,7 +16,7 @@ from cis490_receiver.logfmt import event
 from cis490_receiver.models import EpisodeKey
 from cis490_receiver.storage import traces
 from cis490_receiver.storage.publishing import Publisher
-from cis490_receiver.storage.writing import HashingWriter
+from cis490_receiver.storage.writing import Buffers, HashingWriter
 
 log = logging.getLogger(__name__)
 
@@ -25,17 +24,24 @@ _CREATE_FLAGS: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os
 _HASH_STEP: Final = 1 << 20
 
 
-@contextlib.contextmanager
-def storage_errors(doing: str) -> Iterator[None]:
-    """Turn an OSError of the block into a named error, its cause chained for the log."""
-    try:
-        yield
-    except OSError as exc:
-        kind = StorageFull if exc.errno in atomic.NO_SPACE else StorageFailed
-        log.error(
-            event(kind.code, doing=doing, errno=errno.errorcode.get(exc.errno or 0), reason=exc.strerror)
-        )
-        raise kind from exc
+class storage_errors:  # noqa: N801 - reads as the statement it is used in
+    """Turns an OSError of the block into a named error, its cause chained for the log."""
+
+    __slots__ = ("_doing",)
+
+    def __init__(self, doing: str) -> None:
+        self._doing = doing
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, trace: object) -> None:
+        if not isinstance(exc, OSError):
+            return
+        named = StorageFull if exc.errno in atomic.NO_SPACE else StorageFailed
+        number = errno.errorcode.get(exc.errno or 0)
+        log.error(event(named.code, doing=self._doing, errno=number, reason=exc.strerror))
+        raise named from exc
 
 
 def try_lock(fd: int) -> bool:
@@ -50,16 +56,17 @@ def try_lock(fd: int) -> bool:
 class IncomingFile:
     """See `storage.base.Incoming`. One thread at a time."""
 
-    def __init__(self, publisher: Publisher, key: EpisodeKey) -> None:
+    def __init__(self, publisher: Publisher, key: EpisodeKey, buffers: Buffers) -> None:
         self._publisher = publisher
         self._key = key
         self._name, self._fd = self._create()
-        self._writer = HashingWriter(self._fd)
+        self._writer = HashingWriter(self._fd, buffers)
+        self._settled = False
 
     def _create(self) -> tuple[str, int]:
         while True:
             name = traces.new_name(self._key)
-            path = self._publisher.incoming / name
+            path = self._publisher.path_of(name)
             fd = os.open(path, _CREATE_FLAGS, atomic.FILE_MODE)
             try:
                 # Between the two calls a starting receiver may take the file for a dead one.
@@ -67,7 +74,7 @@ class IncomingFile:
                     return name, fd
             except BaseException:
                 with contextlib.suppress(OSError):
-                    path.unlink()
+                    os.unlink(path)
                 os.close(fd)
                 raise
             os.close(fd)
@@ -96,7 +103,7 @@ class IncomingFile:
         with storage_errors("write"):
             self._writer.flush()
         with storage_errors("open"):
-            return open(self._publisher.incoming / self._name, "rb")
+            return open(self._publisher.path_of(self._name), "rb")
 
     def sync(self) -> None:
         """See `Incoming.sync`."""
@@ -113,7 +120,12 @@ class IncomingFile:
     def settle(self) -> None:
         """See `Incoming.settle`."""
         with storage_errors("settle"):
-            self._publisher.settle(self._key, os.fstat(self._fd).st_ino)
+            try:
+                os.unlink(self._publisher.path_of(self._name))
+            except FileNotFoundError:
+                # It was published without a link, and left a marker.
+                self._publisher.settle(self._key, os.fstat(self._fd).st_ino)
+            self._settled = True
 
     def close(self) -> None:
         """Discard what was not published, then let the lock go. What was published and not settled keeps
@@ -121,8 +133,10 @@ class IncomingFile:
         not be discarded is left to the next start: it makes no answer worse."""
         self._writer.close()
         try:
-            if os.fstat(self._fd).st_nlink < 2:
-                (self._publisher.incoming / self._name).unlink(missing_ok=True)
+            if not self._settled and os.fstat(self._fd).st_nlink < 2:
+                os.unlink(self._publisher.path_of(self._name))
+        except FileNotFoundError:
+            pass
         except OSError as exc:
             log.warning(event("upload-left", file=self._name, reason=exc.strerror))
         finally:

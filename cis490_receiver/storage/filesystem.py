@@ -37,6 +37,7 @@ from cis490_receiver.storage import linking, traces
 from cis490_receiver.storage.files import HeldFile, IncomingFile, storage_errors, try_lock
 from cis490_receiver.storage.folders import HostFolders
 from cis490_receiver.storage.publishing import Publisher
+from cis490_receiver.storage.writing import Buffers
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +55,7 @@ class FilesystemStore:
         self._quarantine = data_dir / "quarantine"
         self._hosts = HostFolders(self._episodes)
         self._publisher = Publisher(self._incoming, self._hosts)
+        self._buffers = Buffers()
 
     def prepare(self) -> None:
         """Create the folders, durably."""
@@ -77,7 +79,7 @@ class FilesystemStore:
     def receive(self, key: EpisodeKey) -> Iterator[IncomingFile]:
         """See `EpisodeStore.receive`."""
         with storage_errors("create"):
-            incoming = IncomingFile(self._publisher, key)
+            incoming = IncomingFile(self._publisher, key, self._buffers)
         try:
             yield incoming
         finally:
@@ -87,8 +89,7 @@ class FilesystemStore:
         """See `EpisodeStore.exists`."""
         with storage_errors("stat"):
             try:
-                with self._hosts.existing(key.host_id) as folder:
-                    os.stat(key.file_name, dir_fd=folder, follow_symlinks=False)
+                os.lstat(self._hosts.path_of(key))
             except (FileNotFoundError, NotADirectoryError):
                 return False
             return True

@@ -11,17 +11,40 @@ from pathlib import Path
 from typing import Final
 
 from cis490_receiver import atomic
+from cis490_receiver.models import EpisodeKey
 
+#: How many folders stay open.
+OPEN_FOLDERS: Final = 256
 _FLAGS: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
+class _Folder:
+    """An open folder; closed when nobody refers to it any more."""
+
+    __slots__ = ("fd", "identity")
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+        status = os.fstat(fd)
+        self.identity = (status.st_dev, status.st_ino)
+
+    def __del__(self) -> None:
+        os.close(self.fd)
+
+
 class HostFolders:
-    """Threads and processes may share the folder `episodes`."""
+    """Threads and processes may share the folder `episodes`. Folders that were written to stay open, which a fork
+    does not harm: whether the name still means the same folder is looked at each time."""
 
     def __init__(self, episodes: Path) -> None:
+        self._prefix = f"{episodes}{os.sep}"
         self._episodes = episodes
-        #: Folders (by name and inode) whose entry this process has synced.
-        self._synced: set[tuple[str, int]] = set()
+        #: Folders whose entry this process has synced, by host.
+        self._synced: dict[str, _Folder] = {}
+
+    def path_of(self, key: EpisodeKey) -> str:
+        """The path of the episode `key`."""
+        return f"{self._prefix}{key.host_id}{os.sep}{key.file_name}"
 
     @contextlib.contextmanager
     def existing(self, host_id: str) -> Iterator[int]:
@@ -30,7 +53,7 @@ class HostFolders:
         Raises:
             FileNotFoundError, NotADirectoryError: there is none.
         """
-        fd = os.open(self._episodes / host_id, _FLAGS)
+        fd = os.open(self._prefix + host_id, _FLAGS)
         try:
             yield fd
         finally:
@@ -39,26 +62,21 @@ class HostFolders:
     @contextlib.contextmanager
     def for_writing(self, host_id: str) -> Iterator[int]:
         """The same, made when absent. After a crash the folder is there."""
-        fd = self._open_synced(host_id)
-        if fd is None:
-            fd = self._make(host_id)
-        try:
-            yield fd
-        finally:
-            os.close(fd)
+        folder = self._known(host_id) or self._make(host_id)
+        yield folder.fd
 
-    def _open_synced(self, host_id: str) -> int | None:
+    def _known(self, host_id: str) -> _Folder | None:
         """None when there is no folder, or one that another process may have made and not synced."""
+        folder = self._synced.get(host_id)
+        if folder is None:
+            return None
         try:
-            fd = os.open(self._episodes / host_id, _FLAGS)
+            named = os.lstat(self._prefix + host_id)
         except FileNotFoundError:
             return None
-        if self._identity(host_id, fd) in self._synced:
-            return fd
-        os.close(fd)
-        return None
+        return folder if (named.st_dev, named.st_ino) == folder.identity else None
 
-    def _make(self, host_id: str) -> int:
+    def _make(self, host_id: str) -> _Folder:
         """One at a time: who fails to sync the entry takes the folder away again, since a second sync would
         succeed and mean nothing, and nobody may have put anything into it meanwhile."""
         path = self._episodes / host_id
@@ -73,16 +91,10 @@ class HostFolders:
                 with contextlib.suppress(OSError):
                     path.rmdir()
                 raise
-            fd = os.open(path, _FLAGS)
-            self._synced.add(self._identity(host_id, fd))
-            return fd
+            folder = _Folder(os.open(path, _FLAGS))
         finally:
             os.close(parent)
-
-    @staticmethod
-    def _identity(host_id: str, fd: int) -> tuple[str, int]:
-        try:
-            return host_id, os.fstat(fd).st_ino
-        except OSError:
-            os.close(fd)
-            raise
+        if len(self._synced) >= OPEN_FOLDERS:
+            self._synced.clear()
+        self._synced[host_id] = folder
+        return folder

@@ -23,7 +23,7 @@ _RENAME_NOREPLACE: Final = 1
 _AT_FDCWD: Final = -100
 
 
-def link_no_clobber(source: Path, name: str, folder: int) -> None:
+def link_no_clobber(source: str, name: str, folder: int) -> None:
     """Make `name` in the open folder `folder` a name of the file `source`.
 
     Atomic, and visible to others at once, but durable only when `folder` was synced. With a link, `source`
@@ -38,7 +38,7 @@ def link_no_clobber(source: Path, name: str, folder: int) -> None:
     except OSError as exc:
         if exc.errno not in _NO_LINKS:
             raise
-        _rename_with_marker(source, name, folder)
+        _rename_with_marker(Path(source), name, folder)
 
 
 def _rename_with_marker(source: Path, name: str, folder: int) -> None:

@@ -16,12 +16,17 @@ class Publisher:
     def __init__(self, incoming: Path, hosts: HostFolders) -> None:
         self.incoming = incoming
         self.hosts = hosts
+        self._prefix = f"{incoming}{os.sep}"
+
+    def path_of(self, name: str) -> str:
+        """The path of ``incoming/<name>``."""
+        return self._prefix + name
 
     def publish(self, source: str, key: EpisodeKey) -> bool:
         """Name ``incoming/<source>`` and sync the folder; False when the name is taken."""
         with self.hosts.for_writing(key.host_id) as folder:
             try:
-                linking.link_no_clobber(self.incoming / source, key.file_name, folder)
+                linking.link_no_clobber(self.path_of(source), key.file_name, folder)
             except FileExistsError:
                 return False
             os.fsync(folder)

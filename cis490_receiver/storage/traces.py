@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import uuid
 from pathlib import Path
 from typing import Final
 
@@ -18,7 +17,7 @@ NAME_MAX: Final = 255
 
 def new_name(key: EpisodeKey) -> str:
     """A new name that tells recovery the key; for ids too long to fit, the host alone."""
-    unique = uuid.uuid4().hex
+    unique = os.urandom(16).hex()
     name = f"{key.host_id}~{key.episode_id}~{unique}"
     return name if len(linking.marker_of(name)) <= NAME_MAX else f"{key.host_id}~~{unique}"
 

@@ -9,6 +9,7 @@ the file system refuses O_DIRECT, the same thread writes through the cache. docs
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import errno
 import fcntl
@@ -24,13 +25,39 @@ from cis490_receiver import atomic
 #: Received, hashed and written at a time, and how many such buffers an upload has in flight.
 BUFFER_BYTES: Final = 1 << 20
 BUFFERS: Final = 4
+#: How many buffers a process keeps for the next uploads.
+SPARE_BUFFERS: Final = 8
+
+
+class Buffers:
+    """Aligned buffers that uploads take and give back. Threads share it.
+
+    A few are kept, and lent again in the reverse order: their pages are there already and warm, while a new mapping
+    costs a page fault every 4 KiB, and its end an interruption of every thread's processor (munmap(2)).
+    """
+
+    def __init__(self) -> None:
+        self._spare: collections.deque[mmap.mmap] = collections.deque(maxlen=SPARE_BUFFERS)
+
+    def take(self) -> mmap.mmap:
+        """A buffer of BUFFER_BYTES with anything in it."""
+        try:
+            return self._spare.pop()
+        except IndexError:
+            # Private: after a fork nobody shares it.
+            return mmap.mmap(-1, BUFFER_BYTES, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+
+    def give(self, buffer: mmap.mmap) -> None:
+        """Take back what nobody uses any more. What is too much goes back to the system."""
+        self._spare.append(buffer)
 
 
 class HashingWriter:
     """Appends to an empty file, by way of buffers that it lends. One thread at a time may use it."""
 
-    def __init__(self, fd: int) -> None:
+    def __init__(self, fd: int, buffers: Buffers) -> None:
         self._fd = fd
+        self._buffers = buffers
         self._hash = hashlib.sha256()
         self._free: queue.SimpleQueue[mmap.mmap] = queue.SimpleQueue()
         self._made = 0
@@ -85,12 +112,17 @@ class HashingWriter:
         """Let the thread and the buffers go; what was not written is lost."""
         with contextlib.suppress(OSError):
             self.flush()
+        if self._buffer is not None:
+            self._free.put(self._buffer)
+            self._buffer = None
+        with contextlib.suppress(queue.Empty):
+            while True:
+                self._buffers.give(self._free.get_nowait())
 
     def _next_buffer(self) -> mmap.mmap:
         if self._made < BUFFERS and self._free.empty():
             self._made += 1
-            # Anonymous pages: aligned for O_DIRECT, and given back to the system with the upload.
-            return mmap.mmap(-1, BUFFER_BYTES)
+            return self._buffers.take()
         buffer = self._free.get()
         if self._thread is not None:
             self._thread.raise_failure()

@@ -77,6 +77,7 @@ MUTANTS = (
         "torn-line",
     ),
     Mutant("zeros-not-mended", JOURNAL, r'if b"\0" not in ', "if True or ", "straddled-block"),
+    Mutant("zeros-overlooked", JOURNAL, r' and b"\0" not in tail', "", "straddled-block"),
     Mutant(
         "name-taken-back",
         INGEST,

@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cis490_receiver.storage import writing
-from cis490_receiver.storage.writing import HashingWriter
+from cis490_receiver.storage.writing import Buffers, HashingWriter
 
 #: Around the boundaries of a buffer and of a block.
 SIZES = st.sampled_from([0, 1, 511, 4095, 4096, 4097, (1 << 20) - 1, 1 << 20])
@@ -43,7 +43,7 @@ def test_what_is_poured_in_is_in_the_file(
     path = (tmp_path if where == "disk" else Path("/dev/shm")) / f"poured-{os.getpid()}"
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
     try:
-        writer = HashingWriter(fd)
+        writer = HashingWriter(fd, Buffers())
         poured = pour(writer, [1 << 20] * full + rest, seed)
         writer.flush()
         assert path.read_bytes() == poured
@@ -73,7 +73,7 @@ def _errno_under_limit(path: Path, limit: int, action: Callable[[HashingWriter],
             signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
             fd = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
             resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-            action(HashingWriter(fd))
+            action(HashingWriter(fd, Buffers()))
         except OSError as exc:
             code = exc.errno or 1
         finally:
@@ -86,7 +86,7 @@ def test_a_file_system_that_refuses_direct_writes_gets_others(
 ) -> None:
     monkeypatch.setattr(writing, "_set_direct", lambda fd, direct: False)
     fd = os.open(tmp_path / "file", os.O_WRONLY | os.O_CREAT, 0o600)
-    writer = HashingWriter(fd)
+    writer = HashingWriter(fd, Buffers())
     poured = pour(writer, [1 << 20] * 5 + [77], 2)
     writer.flush()
     os.close(fd)
@@ -95,7 +95,7 @@ def test_a_file_system_that_refuses_direct_writes_gets_others(
 
 def test_an_upload_that_is_given_up_leaves_no_thread(tmp_path: Path) -> None:
     fd = os.open(tmp_path / "file", os.O_WRONLY | os.O_CREAT, 0o600)
-    writer = HashingWriter(fd)
+    writer = HashingWriter(fd, Buffers())
     pour(writer, [1 << 20] * 6, 3)
     writer.close()
     os.close(fd)
