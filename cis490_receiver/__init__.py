@@ -70,6 +70,7 @@ def _create_app(settings: Settings, clock: Clock | None) -> Flask:
     from cis490_receiver.policy.auth import Authenticator
     from cis490_receiver.policy.gate import GATE_FILE, VersionGate
     from cis490_receiver.views import body, episodes, errors, framing, host_health, listing, system
+    from cis490_receiver.views.intake import Intake
     from cis490_receiver.views.wiring import Services
 
     logfmt.configure(settings.log_level, journal="JOURNAL_STREAM" in os.environ)
@@ -102,5 +103,6 @@ def _create_app(settings: Settings, clock: Clock | None) -> Flask:
     def spare_the_answer(response: Response) -> Response:
         return body.spare_the_answer(request, response)
 
+    app.wsgi_app = Intake(services, app.wsgi_app)  # type: ignore[method-assign]
     register(app)
     return app

@@ -4,6 +4,7 @@ Everything comes from the receiver's own configuration (CIS490_CONFIG, CIS490_*)
 --explain` for `bind`, `workers`, `threads` and `graceful_seconds`.
 """
 
+import gc
 import os
 import sys
 
@@ -39,6 +40,10 @@ limit_request_line = 4094
 limit_request_fields = 64
 limit_request_field_size = 8190
 control_socket_disable = True
+# No header of a request changes its path or scheme, whoever sends it.
+forwarded_allow_ips = ""
+secure_scheme_headers = {}
+forwarder_headers = ""
 # For the unix socket alone: its folder decides who may connect (etc/tmpfiles.d: Caddy's group, which needs no
 # right to the data and so is not the receiver's own).
 umask = 0o000
@@ -47,6 +52,11 @@ worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 accesslog = None
 errorlog = "-"
 loglevel = _settings.log_level
+
+
+def when_ready(server):
+    """What is loaded by now stays: the garbage collector need not look at it again, in any worker."""
+    gc.freeze()
 
 
 def post_worker_init(worker):

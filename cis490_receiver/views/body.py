@@ -12,8 +12,9 @@ import time
 from collections.abc import Callable, Iterator
 from typing import IO, Final
 
-from flask import Request, Response
+from flask import Response
 from gunicorn.http.errors import ParseException
+from werkzeug.wrappers import Request
 
 from cis490_receiver.errors import BodyMalformed, BodyTimeout, BodyTruncated, EpisodeTooLarge
 from cis490_receiver.views.direct import DirectStream

@@ -6,8 +6,9 @@ import base64
 import logging
 import os
 
-from flask import Blueprint, Response, jsonify, request
+from flask import Blueprint, Response, request
 from werkzeug.routing import BaseConverter
+from werkzeug.wrappers import Request
 
 from cis490_receiver import protocol
 from cis490_receiver.errors import NotFound, ReceiverError
@@ -21,6 +22,7 @@ from cis490_receiver.policy.identifiers import stored_key, uploaded_key
 from cis490_receiver.policy.inspection import inspector
 from cis490_receiver.policy.quota import check_reserve
 from cis490_receiver.views import errors, files
+from cis490_receiver.views.answers import json_answer
 from cis490_receiver.views.body import request_body
 from cis490_receiver.views.wiring import Services, authenticate
 
@@ -39,30 +41,37 @@ def blueprint(services: Services) -> Blueprint:
     views = Blueprint("episodes", __name__)
 
     @views.put("/v1/episodes/<rest:path>")
-    def put_episode(path: str) -> tuple[Response, int]:
-        try:
-            principal = authenticate(services)
-        except ReceiverError as exc:
-            _refused(services, path, exc, authenticated=False)
-            raise
-        try:
-            outcome = _receive(services, path, principal)
-        except ReceiverError as exc:
-            _refused(services, path, exc, authenticated=True)
-            raise
-        if not outcome.new:
-            services.rejections.record(_fact(services, path, 200, "already-present", authenticated=True))
-        return _answer(outcome)
+    def put(path: str) -> Response:
+        return put_episode(services, request, path)
 
     @views.get("/v1/episodes/<rest:path>")
-    def get_episode(path: str) -> Response:
-        authenticate(services).require("read")
+    def get(path: str) -> Response:
+        authenticate(services, request).require("read")
         return _send(services, stored_key(path))
 
     return views
 
 
-def _receive(services: Services, path: str, principal: Principal) -> Outcome:
+def put_episode(services: Services, request: Request, path: str) -> Response:
+    """Answer the PUT of the episode at `path`, what follows ``/v1/episodes/``.
+
+    Raises:
+        ReceiverError: it is refused, or was not stored.
+    """
+    authenticated = False
+    try:
+        principal = authenticate(services, request)
+        authenticated = True
+        outcome = _receive(services, request, path, principal)
+    except ReceiverError as exc:
+        _refused(services, request, path, exc, authenticated=authenticated)
+        raise
+    if not outcome.new:
+        services.rejections.record(_fact(services, request, path, 200, "already-present", authenticated=True))
+    return _answer(outcome)
+
+
+def _receive(services: Services, request: Request, path: str, principal: Principal) -> Outcome:
     key = uploaded_key(path)
     principal.require("ship")
     principal.require_host(key.host_id)
@@ -85,12 +94,12 @@ def _receive(services: Services, path: str, principal: Principal) -> Outcome:
     )
 
 
-def _answer(outcome: Outcome) -> tuple[Response, int]:
+def _answer(outcome: Outcome) -> Response:
     episode = outcome.episode
     if outcome.new:
         stored = {"status": "stored", "sha256": episode.sha256, "size_bytes": episode.size_bytes}
-        return jsonify(stored), 201
-    return jsonify({"status": "already-present", "sha256": episode.sha256}), 200
+        return json_answer(stored, 201)
+    return json_answer({"status": "already-present", "sha256": episode.sha256})
 
 
 def _send(services: Services, key: EpisodeKey) -> Response:
@@ -110,16 +119,21 @@ def _send(services: Services, key: EpisodeKey) -> Response:
     return response
 
 
-def _refused(services: Services, path: str, error: ReceiverError, *, authenticated: bool) -> None:
+def _refused(
+    services: Services, request: Request, path: str, error: ReceiverError, *, authenticated: bool
+) -> None:
     """Log a refusal and leave it as a fact for the fleet monitor."""
     host_id, episode_id = _said_names(path)
     status = errors.status_of(error)
     commit = code_commit(request.headers)
     log.warning(event("refused", host=host_id, id=episode_id, status=status, code=error.code, commit=commit))
-    services.rejections.record(_fact(services, path, status, error.code, authenticated=authenticated))
+    fact = _fact(services, request, path, status, error.code, authenticated=authenticated)
+    services.rejections.record(fact)
 
 
-def _fact(services: Services, path: str, status: int, code: str, *, authenticated: bool) -> Rejection:
+def _fact(
+    services: Services, request: Request, path: str, status: int, code: str, *, authenticated: bool
+) -> Rejection:
     host_id, episode_id = _said_names(path)
     commit = code_commit(request.headers)
     now_ns = services.clock.now_ns()

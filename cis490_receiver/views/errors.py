@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-from typing import Any, Final
+from typing import Final
 
-from flask import Flask, Response, jsonify
+from flask import Flask, Response
 from werkzeug.exceptions import HTTPException
 
 from cis490_receiver import errors
 from cis490_receiver.logfmt import event
+from cis490_receiver.views.answers import json_answer
 
 log = logging.getLogger(__name__)
 
@@ -68,8 +69,8 @@ def status_of(error: errors.ReceiverError) -> int:
 
 def answer(error: errors.ReceiverError) -> Response:
     """The JSON answer for `error`."""
-    response = jsonify({"error": error.message, "code": error.code, **error.details})
-    response.status_code = status_of(error)
+    content = {"error": error.message, "code": error.code, **error.details}
+    response = json_answer(content, status_of(error))
     if type(error) in RETRY_AFTER:
         response.headers["Retry-After"] = str(RETRY_AFTER[type(error)])
     if response.status_code == 401:
@@ -79,26 +80,26 @@ def answer(error: errors.ReceiverError) -> Response:
     return response
 
 
+def answer_any(exc: Exception) -> Response:
+    """The JSON answer for whatever went wrong; what nobody foresaw goes to the log, and not to the client."""
+    if isinstance(exc, errors.ReceiverError):
+        return answer(exc)
+    if isinstance(exc, HTTPException):
+        return _http_exception(exc)
+    log.error(event("internal-error", kind=type(exc).__name__), exc_info=exc)
+    return json_answer({"error": "internal error", "code": "internal-error"}, 500)
+
+
 def init_app(app: Flask) -> None:
     """Answer every failure of `app` in JSON."""
-    app.register_error_handler(errors.ReceiverError, answer)
-    app.register_error_handler(HTTPException, _http_exception)
-    app.register_error_handler(Exception, _unexpected)
+    app.register_error_handler(Exception, answer_any)
 
 
 def _http_exception(exc: HTTPException) -> Response:
     code = (exc.name or "error").lower().replace(" ", "-")
-    response = jsonify({"error": exc.name.lower() if exc.name else "error", "code": code})
-    response.status_code = exc.code or 500
+    content = {"error": exc.name.lower() if exc.name else "error", "code": code}
+    response = json_answer(content, exc.code or 500)
     for name, value in exc.get_headers():
         if name == "Allow":
             response.headers[name] = value
-    return response
-
-
-def _unexpected(exc: Exception) -> Response:
-    log.error(event("internal-error", kind=type(exc).__name__), exc_info=exc)
-    body: dict[str, Any] = {"error": "internal error", "code": "internal-error"}
-    response = jsonify(body)
-    response.status_code = 500
     return response

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from flask import Flask, Request, request
+from flask import Flask, request
+from werkzeug.wrappers import Request
 
 from cis490_receiver.errors import BadRequest
 

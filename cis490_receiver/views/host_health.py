@@ -6,13 +6,14 @@ import logging
 from dataclasses import asdict
 from typing import Final
 
-from flask import Blueprint, Response, jsonify, request
+from flask import Blueprint, Response, request
 
 from cis490_receiver import protocol
 from cis490_receiver.errors import BadHostId, EpisodeTooLarge, NotFound, ReportTooLarge
 from cis490_receiver.index.base import ReportStore
 from cis490_receiver.logfmt import event
 from cis490_receiver.policy.headers import body_length
+from cis490_receiver.views.answers import json_answer
 from cis490_receiver.views.body import request_body
 from cis490_receiver.views.wiring import Services, authenticate
 
@@ -27,26 +28,26 @@ def blueprint(services: Services) -> Blueprint:
 
     @views.put("/v1/host-health/<rest:host_id>")
     def put_report(host_id: str) -> Response:
-        principal = authenticate(services)
+        principal = authenticate(services, request)
         reports = _reports(services)
         _check_host_id(host_id)
         principal.require("ship")
         principal.require_host(host_id)
         reports.put(host_id, reports.parse(_read_body()), services.clock.now_ns())
         log.info(event("report", host=host_id))
-        return jsonify({"status": "stored", "host_id": host_id})
+        return json_answer({"status": "stored", "host_id": host_id})
 
     @views.get("/v1/host-health/<rest:host_id>")
     def get_report(host_id: str) -> Response:
-        authenticate(services).require("read")
+        authenticate(services, request).require("read")
         reports = _reports(services)
         _check_host_id(host_id)
         history = [asdict(past) for past in reports.history(host_id)]
-        return jsonify(asdict(reports.get(host_id)) | {"history": history})
+        return json_answer(asdict(reports.get(host_id)) | {"history": history})
 
     @views.get("/v1/host-health")
     def list_reports() -> Response:
-        authenticate(services).require("read")
+        authenticate(services, request).require("read")
         reports = _reports(services)
         return Response(
             b'{"hosts":[' + b",".join(reports.all_json()) + b"]}\n", content_type="application/json"

@@ -7,12 +7,13 @@ import os
 from dataclasses import asdict
 from typing import Any
 
-from flask import Blueprint, Response, jsonify, request
+from flask import Blueprint, Response, request
 
 from cis490_receiver.errors import BadRequest
 from cis490_receiver.models import wall_time
 from cis490_receiver.policy.query import parse_filters, parse_limit
 from cis490_receiver.views import files, metrics
+from cis490_receiver.views.answers import json_answer
 from cis490_receiver.views.wiring import Services, authenticate
 
 
@@ -21,7 +22,7 @@ def blueprint(services: Services) -> Blueprint:
     views = Blueprint("listing", __name__)
 
     def authorize() -> None:
-        authenticate(services).require("read")
+        authenticate(services, request).require("read")
 
     @views.get("/v1/episodes")
     def list_episodes() -> Response:
@@ -30,7 +31,7 @@ def blueprint(services: Services) -> Blueprint:
         page = services.index.page(
             parse_filters(arguments), limit=parse_limit(arguments), cursor=arguments.get("cursor")
         )
-        return jsonify({"episodes": [asdict(episode) for episode in page.episodes], "next": page.next})
+        return json_answer({"episodes": [asdict(episode) for episode in page.episodes], "next": page.next})
 
     @views.get("/v1/index.jsonl")
     def get_index() -> Response:
@@ -48,7 +49,7 @@ def blueprint(services: Services) -> Blueprint:
             }
             for host in services.index.hosts()
         ]
-        return jsonify({"hosts": hosts})
+        return json_answer({"hosts": hosts})
 
     @views.get("/metrics")
     def get_metrics() -> Response:

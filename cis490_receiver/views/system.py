@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import Blueprint, Response, jsonify, request
+from flask import Blueprint, Response, request
 
 from cis490_receiver import protocol
 from cis490_receiver.errors import GateUnavailable, NotReady, ReceiverError
@@ -12,6 +12,7 @@ from cis490_receiver.monitor import heartbeat
 from cis490_receiver.policy.admission import is_preflight, preflight
 from cis490_receiver.policy.auth import Principal
 from cis490_receiver.policy.quota import check_reserve
+from cis490_receiver.views.answers import json_answer
 from cis490_receiver.views.wiring import Services, authenticate
 
 
@@ -21,18 +22,18 @@ def blueprint(services: Services) -> Blueprint:
 
     @views.get("/v1/health")
     def health() -> Response:
-        return jsonify({"status": "ok"})
+        return json_answer({"status": "ok"})
 
     @views.get("/v1/ready")
     def ready() -> Response:
         reasons = not_ready_reasons(services)
         if reasons:
             raise NotReady(None, status="not-ready", reasons=reasons)
-        return jsonify({"status": "ready", "warnings": warnings(services)})
+        return json_answer({"status": "ready", "warnings": warnings(services)})
 
     @views.post("/v1/ping")
     def ping() -> Response:
-        principal = authenticate(services)
+        principal = authenticate(services, request)
         answer: dict[str, Any] = {
             "ok": True,
             "host_id": request.headers.get(protocol.HEADER_LAB_HOST),
@@ -41,7 +42,7 @@ def blueprint(services: Services) -> Blueprint:
         }
         if is_preflight(request.headers):
             answer |= _preflight(services, principal)
-        return jsonify(answer)
+        return json_answer(answer)
 
     return views
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from flask import request
+from werkzeug.wrappers import Request
 
 from cis490_receiver.clock import Clock
 from cis490_receiver.config import Settings
@@ -30,8 +30,8 @@ class Services:
     gate: VersionGate | None
 
 
-def authenticate(services: Services) -> Principal:
-    """Who sent the request at hand.
+def authenticate(services: Services, request: Request) -> Principal:
+    """Who sent `request`.
 
     Raises:
         MissingToken, BadToken: nobody who may come in.

@@ -1,0 +1,52 @@
+"""The short way of an episode's PUT is the same as Flask's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from werkzeug.test import Client
+
+from cis490_receiver import create_app
+from cis490_receiver.config import Settings
+from cis490_receiver.views.intake import Intake
+from tests.support.archives import make_episode
+from tests.support.receiver import Receiver, put_headers
+
+EPISODE = make_episode()
+TOKEN = {"Authorization": "Bearer good"}
+SHA = {"X-Content-SHA256": "0" * 64}
+REQUESTS = {
+    "no token": ("/v1/episodes/h/e.tar.zst", {}),
+    "bad suffix": ("/v1/episodes/h/e.zip", TOKEN),
+    "no name": ("/v1/episodes/", TOKEN),
+    "slashes": ("/v1/episodes//h//e.tar.zst", TOKEN),
+    "percent": ("/v1/episodes/h%2Fx/e%ff.tar.zst", TOKEN),
+    "no digest": ("/v1/episodes/h/e.tar.zst", TOKEN),
+    "no host": ("/v1/episodes/h/e.tar.zst", TOKEN | SHA | {"Host": ""}),
+    "other digest": ("/v1/episodes/h/e.tar.zst", TOKEN | SHA),
+    "coding": ("/v1/episodes/h/e.tar.zst", TOKEN | SHA | {"Transfer-Encoding": "gzip"}),
+}
+
+
+@pytest.mark.parametrize("name", REQUESTS)
+def test_both_ways_answer_alike(name: str, tmp_path: Path) -> None:
+    path, headers = REQUESTS[name]
+    app = create_app(Settings(data_dir=tmp_path, bearer_token="good", disk_reserve_bytes=0))
+    intake = app.wsgi_app
+    assert isinstance(intake, Intake)
+    short, long = (
+        Client(way).put(path, headers=headers, data=b"some bytes")
+        for way in (intake, intake._flask_application)
+    )
+    assert (short.status_code, short.get_json()) == (long.status_code, long.get_json())
+    assert short.status_code // 100 == 4
+    assert dict(short.headers) == dict(long.headers)
+
+
+def test_no_header_changes_where_a_request_goes(start_receiver) -> None:  # type: ignore[no-untyped-def]
+    receiver: Receiver = start_receiver()
+    headers = put_headers(EPISODE) | {"PATH_INFO": "/v1/episodes/other/x.tar.zst", "SCRIPT_NAME": "/v1"}
+    path = "/v1/episodes/host/one.tar.zst"
+    assert receiver.request("PUT", path, EPISODE.data, headers).status == 201
+    assert set(receiver.stored()) == {("host", "one.tar.zst")}
