@@ -19,7 +19,7 @@ from benchmarks.processes import Meter
 ROOT = Path(__file__).resolve().parents[1]
 TOKEN = "a-token-for-the-benchmark"
 WORKERS = 2
-OURS, ASYNC, NGINX = "ours", "async", "nginx"
+OURS, ASYNC, NGINX, BARE = "ours", "async", "nginx", "bare"
 PEERS = (OURS, ASYNC, NGINX)
 _START_SECONDS = 60
 
@@ -144,11 +144,15 @@ def _free_port() -> int:
 _Started = tuple[list[str], dict[str, str]]
 
 
-def _ours(server: Server) -> _Started:
+def _ours(server: Server, application: str = "cis490_receiver:create_app()") -> _Started:
     config = str(ROOT / "etc" / "gunicorn.conf.py")
-    command = [sys.executable, "-m", "gunicorn", "-c", config, "cis490_receiver:create_app()"]
+    command = [sys.executable, "-m", "gunicorn", "-c", config, application]
     settings = {"bind": f"127.0.0.1:{server.port}", "workers": server.workers, "graceful_seconds": 5}
     return command, receiver_environment(server.data, **settings)
+
+
+def _bare(server: Server) -> _Started:
+    return _ours(server, "benchmarks.peers.bare:application")
 
 
 def _async(server: Server) -> _Started:
@@ -165,4 +169,4 @@ def _nginx(server: Server) -> _Started:
     return [nginx_path(), "-c", str(config), "-p", str(server.folder), "-e", "stderr"], environment()
 
 
-_COMMANDS = {OURS: _ours, ASYNC: _async, NGINX: _nginx}
+_COMMANDS = {OURS: _ours, ASYNC: _async, NGINX: _nginx, BARE: _bare}

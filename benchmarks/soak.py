@@ -65,11 +65,9 @@ class Soak:
             other = make_episode(number, size=500)
             self.outcomes[str(self.receiver.put(host, name, other).status)] += 1
         elif act < 0.87:
-            refused = {
-                "X_Content_SHA256": "0" * 64,
-                "Authorization": dice.choice([AUTH["Authorization"], "Bearer x"]),
-            }
-            self.outcomes[str(self.receiver.put(host, name, episode, **refused).status)] += 1
+            token = dice.choice([AUTH["Authorization"], "Bearer x"])
+            refusal = self.receiver.put(host, name, episode, X_Content_SHA256="0" * 64, Authorization=token)
+            self.outcomes[str(refusal.status)] += 1
         elif act < 0.94:
             self._cut_short(host, name, episode, dice)
         elif act < 0.97:

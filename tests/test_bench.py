@@ -65,3 +65,28 @@ def test_a_large_upload_takes_little_memory(tmp_path: Path, limit: str, status: 
     )
     assert done.returncode == status, done.stderr
     assert "above idle" in done.stdout
+
+
+@pytest.mark.slow
+def test_the_shares_of_a_small_episode_are_told(tmp_path: Path) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.shares",
+        "--rounds",
+        "1",
+        "--seconds",
+        "0.2",
+        "--disk",
+        tmp_path,
+    ]
+    done = subprocess.run(command, env=clean_environment(), capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    rows = {
+        line[:44].strip(): [float(value) for value in line[44:].split()]
+        for line in done.stdout.splitlines()[1:]
+    }
+    assert len(rows) == 5
+    assert all(0 < value < 100 for values in rows.values() for value in values)
+    for connections in ("1 connection", "16 connections"):
+        assert rows[f"the receiver, {connections}"] > rows[f"gunicorn that keeps nothing, {connections}"]
