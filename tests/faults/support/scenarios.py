@@ -30,6 +30,8 @@ class Scenario:
     processes: tuple[Process, ...]
     #: The statuses that the recorded puts are answered with, in any order.
     statuses: tuple[object, ...]
+    #: Whose promise it is.
+    about: str = "episodes"
 
     @property
     def every_byte(self) -> bool:
