@@ -166,7 +166,7 @@ class Reindexer:
     def _swap(self, lines: _Lines, work: IO[bytes], aside: IO[bytes], old: BinaryIO, read_to: int) -> None:
         # First, so that no line is ever in neither file.
         with atomic.locked_file(self._folder / SET_ASIDE_FILE) as fd:
-            atomic.cut_torn_line(fd)
+            atomic.cut_torn_lines(fd)
             aside.seek(0)
             while piece := aside.read(1 << 20):
                 atomic.write_all(fd, piece)

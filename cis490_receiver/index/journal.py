@@ -49,7 +49,7 @@ class Journal:
     def _append(self, lines: bytes) -> None:
         with atomic.locked_file(self.path) as fd:
             mend(fd)
-            atomic.append_lines(fd, self.path, lines)
+            atomic.append_lines(fd, self.path, [lines])
 
     def make_durable(self) -> None:
         """See `EpisodeIndex.make_durable`."""

@@ -93,8 +93,10 @@ class AlertLog:
         with atomic.locked_file(self.path) as fd:
             if os.fstat(fd).st_size > self._generation_bytes:
                 os.rename(self.path, self._previous)
+                # Before there is a new file of that name, which would be all that a crash leaves.
+                atomic.sync_folder(self.path.parent)
         with atomic.locked_file(self.path) as fd:
-            atomic.cut_torn_line(fd)
+            atomic.cut_torn_lines(fd)
             active = self._active()
             said = self._said_in_hour(hour_of(now_ns))
             fresh = [
@@ -108,7 +110,7 @@ class AlertLog:
                 if key not in current and (RECOVERED, key) not in said
             ]
             if fresh:
-                atomic.append_lines(fd, self.path, b"".join(alert.to_line() for alert in fresh))
+                atomic.append_lines(fd, self.path, [b"".join(alert.to_line() for alert in fresh)])
             self._remember(active, current)
         return fresh
 
