@@ -17,10 +17,10 @@ from cis490_receiver.policy.inspection import TakeAll
 from cis490_receiver.rebuild import rebuild_held
 from cis490_receiver.storage.filesystem import FilesystemStore
 from tests.faults.support import driver
+from tests.faults.support.course import Scenario, Step, put
 from tests.faults.support.inspecting import Broken, Inspector
 from tests.faults.support.model import State
-from tests.faults.support.recording import Promise
-from tests.faults.support.scenarios import Scenario, Step, put
+from tests.faults.support.recording import Promise, Recording
 from tests.support.archives import Archive
 
 #: Same length of line as any put of the scenarios: what a catalog that looks at lengths alone would mix up.
@@ -30,8 +30,8 @@ BYSTANDER = put("host-z", "ep-5", seed=5)
 class EpisodeInspector(Inspector):
     """Episodes: acknowledged ones are whole and indexed, and a retry of any is taken."""
 
-    def __init__(self, what: Scenario, scratch: Path) -> None:
-        super().__init__(what, scratch)
+    def __init__(self, what: Scenario, scratch: Path, recording: Recording) -> None:
+        super().__init__(what, scratch, recording)
         self._puts = what.puts
         self._before = [
             Promise(step["host"], step["episode"], driver.archive_of(step).sha256)

@@ -19,16 +19,27 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tests.faults.support import driver, trace
+from tests.faults.support.alerts import AlertInspector
+from tests.faults.support.course import Scenario
 from tests.faults.support.episodes import EpisodeInspector
+from tests.faults.support.gates import GateInspector
 from tests.faults.support.inspecting import Broken, Inspector
 from tests.faults.support.model import crash_states, instants
 from tests.faults.support.promises import PROMISES
 from tests.faults.support.recording import Recording
-from tests.faults.support.scenarios import SCENARIOS, Scenario, scenario
+from tests.faults.support.reindexed import ReindexInspector
+from tests.faults.support.reports import ReportInspector
+from tests.faults.support.scenarios import SCENARIOS, scenario
 
 DRIVER = Path(driver.__file__)
 #: Who knows what is promised about the things that a scenario is about.
-INSPECTORS: dict[str, type[Inspector]] = {"episodes": EpisodeInspector}
+INSPECTORS: dict[str, type[Inspector]] = {
+    "episodes": EpisodeInspector,
+    "reports": ReportInspector,
+    "gate": GateInspector,
+    "alerts": AlertInspector,
+    "index": ReindexInspector,
+}
 
 
 def record(what: Scenario, scratch: Path, strace: str) -> Recording:
@@ -90,7 +101,7 @@ def hunt(what: Scenario, strace: str, *, every_byte: bool = True) -> int:
     with tempfile.TemporaryDirectory(dir=memory, prefix="crash-states-") as name:
         scratch = Path(name)
         recording = record(what, scratch, strace)
-        inspector = INSPECTORS[what.about](what, scratch)
+        inspector = INSPECTORS[what.about](what, scratch, recording)
         count = 0
         for state in crash_states(recording, every_byte=every_byte):
             inspector.inspect(state)

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from cis490_receiver.index.local import LocalIndex
 from cis490_receiver.models import EpisodeKey
+from tests.faults.support.course import Scenario
 from tests.faults.support.model import State
-from tests.faults.support.scenarios import Scenario
+from tests.faults.support.recording import Recording
 
 
 class Broken(AssertionError):
@@ -19,8 +20,7 @@ class Broken(AssertionError):
 class Inspector:
     """Looks at the states of one scenario, each built in a scratch folder."""
 
-    def __init__(self, what: Scenario, scratch: Path) -> None:
-        self._what = what
+    def __init__(self, what: Scenario, scratch: Path, recording: Recording) -> None:
         self._root = scratch / "state"
 
     def inspect(self, state: State) -> None:

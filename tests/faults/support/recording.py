@@ -57,6 +57,8 @@ class Recording:
     #: Content at the start, all of it durable.
     entries: dict[tuple[int, str], int] = field(default_factory=dict)
     contents: dict[int, bytes] = field(default_factory=dict)
+    #: The number that a file of the start has on the real file system.
+    real: dict[int, int] = field(default_factory=dict)
     history: list[Effect | Promise | Said | str] = field(default_factory=list)
     answers: list[dict[str, object]] = field(default_factory=list)
 
@@ -77,6 +79,7 @@ class Recording:
                 inode = numbers.setdefault((status.st_dev, status.st_ino), 0) or next(self._next)
                 numbers[status.st_dev, status.st_ino] = inodes[path] = inode
                 self.entries[inodes[folder], name] = inode
+                self.real[inode] = status.st_ino
                 if name in names:
                     self.folders.add(inode)
                 else:
