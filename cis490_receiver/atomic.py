@@ -11,7 +11,7 @@ import contextlib
 import errno
 import fcntl
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 FILE_MODE = 0o640
@@ -60,8 +60,8 @@ def make_folder(path: Path) -> None:
         sync_folder(folder.parent)
 
 
-def replace_file(path: Path, data: bytes) -> None:
-    """Make `data` the content of `path`.
+def replace_file(path: Path, data: bytes | Callable[[], bytes]) -> None:
+    """Make `data` the content of `path`; given a function, what it returns when it is this writer's turn.
 
     After a crash at any instant `path` holds either its old content or `data`, never a mixture; once this
     returns it holds `data`. Concurrent writers of one path take turns. What a crash may leave beside it is
@@ -70,7 +70,7 @@ def replace_file(path: Path, data: bytes) -> None:
     temporary = path.with_name(f".{path.name}.tmp")
     with locked_file(temporary) as fd:
         os.ftruncate(fd, 0)
-        write_all(fd, data)
+        write_all(fd, data() if callable(data) else data)
         os.fsync(fd)
         os.rename(temporary, path)
         sync_folder(path.parent)
