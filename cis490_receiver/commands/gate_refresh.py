@@ -118,6 +118,13 @@ def _refuse_to_write_as_another(folder: Path) -> None:
 
 
 def write_gate_file(path: Path, snapshot: GateSnapshot) -> None:
+    """Make `snapshot` the one in `path`. After a crash there is the one before or this one, whole; no
+    receiver is ever without.
+
+    Raises:
+        ConfigError: this user may not write it.
+        StorageFailed: it could not be written; the one before stands.
+    """
     try:
         atomic.replace_file(path, snapshot.to_json())
     except OSError as exc:
