@@ -5,16 +5,16 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from cis490_receiver.monitor.alerts import RAISED, RECOVERED, Alert
+from cis490_receiver.monitor.alerts import RAISED, RECOVERED, Alert, hour_of
 from cis490_receiver.monitor.notify import OUTBOX_FILE
-from tests.faults.support.beside import run_check
+from tests.faults.support.beside import FixedClock, put_report, run_check
 from tests.faults.support.course import Scenario
 from tests.faults.support.inspecting import Broken, Inspector
 from tests.faults.support.model import State
 from tests.faults.support.recording import Recording, Said
 
-#: State, host, symptom. All that is recorded is of one hour.
-Key = tuple[str, str, str]
+#: State, host, symptom, hour.
+Key = tuple[str, str, str, str]
 FILES = ("alerts.1.jsonl", "alerts.jsonl")
 
 
@@ -24,6 +24,7 @@ class AlertInspector(Inspector):
     def __init__(self, what: Scenario, scratch: Path, recording: Recording) -> None:
         super().__init__(what, scratch, recording)
         self._real = recording.real
+        self._after = what.after
         self._minute = max(step["minute"] for step in what.steps if "minute" in step)
         start = [recording.contents[i] for (_, name), i in recording.entries.items() if name in FILES]
         #: What was raised and told before.
@@ -44,11 +45,14 @@ class AlertInspector(Inspector):
 
     def _inspect(self, state: State, data: Path) -> None:
         told = [json.loads(item.text) for item in state.promises if isinstance(item, Said)]
-        announced = self._before | {tuple(item["alert"]) for item in told if "alert" in item}
-        people = self._before | {tuple(item["alert"]) for item in told if item.get("to") == "people"}
+        hour = hour_of(FixedClock(self._minute).now_ns())
+        announced = self._before | {(*item["alert"], hour) for item in told if "alert" in item}
+        people = self._before | {(*item["alert"], hour) for item in told if item.get("to") == "people"}
         durable = set(_keys(data, torn_from=len(announced)))
         if lost := announced - durable:
             raise Broken(f"told and not on disk: {sorted(lost)}")
+        for step in self._after:
+            put_report(data, step)
         fresh, sent, current = _run(data, self._minute + 1)
         if again := durable & fresh:
             raise Broken(f"raised twice: {sorted(again)}")
@@ -59,14 +63,14 @@ class AlertInspector(Inspector):
             raise Broken(f"on disk twice: {lines}")
         if unsent := set(lines) - people - sent:
             raise Broken(f"people were never told: {sorted(unsent)}")
-        lasting = {key[1:] for key in lines} - {key[1:] for key in lines if key[0] == RECOVERED}
+        lasting = {key[1:3] for key in lines} - {key[1:3] for key in lines if key[0] == RECOVERED}
         if lasting != current:
             raise Broken(f"on disk is {lines}, and what lasts is {sorted(current)}")
         fresh, sent, _ = _run(data, self._minute + 2)
         if fresh or sent:
             raise Broken(f"raised or told twice: {sorted(fresh | sent)}")
         fresh, sent, current = _run(data, self._minute + 60)
-        if fresh != {(RAISED, *item) for item in current} or sent != fresh:
+        if {key[:3] for key in fresh} != {(RAISED, *item) for item in current} or sent != fresh:
             raise Broken(f"the next hour raised {sorted(fresh)} and told {sorted(sent)}")
         _keys(data)
 
@@ -78,15 +82,16 @@ class AlertInspector(Inspector):
 def _run(data: Path, minute: int) -> tuple[set[Key], set[Key], set[tuple[str, str]]]:
     """What is new, what people are told, and what is wrong now."""
     sent: list[Key] = []
+    hour = hour_of(FixedClock(minute).now_ns())
 
     def note(to: str, state: str, host: str, symptom: str) -> None:
         if to == "people":
-            sent.append((state, host, symptom))
+            sent.append((state, host, symptom, hour))
 
     found = run_check(data, minute, note)
     if len(set(sent)) != len(sent):
         raise Broken(f"people were told twice at once: {sent}")
-    fresh = {(alert.state, str(alert.host_id), alert.symptom) for alert in found.new_alerts}
+    fresh = {_key(alert.to_line()[:-1]) for alert in found.new_alerts}
     return fresh, set(sent), {(str(symptom.host_id), symptom.name) for symptom in found.symptoms}
 
 
@@ -112,4 +117,4 @@ def _key(line: bytes) -> Key:
     alert = Alert.from_line(line)
     if alert.to_line() != line + b"\n":
         raise ValueError("not as it was written")
-    return alert.state, str(alert.host_id), alert.symptom
+    return alert.state, str(alert.host_id), alert.symptom, alert.hour

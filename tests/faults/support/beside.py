@@ -66,12 +66,16 @@ def doctor_of(step: Step) -> dict[str, Any]:
     return {"number": step["number"], "checks": [check], "text": "x" * step.get("size", 0)}
 
 
-def report(data: Path, step: Step) -> None:
-    answer = {"host": step["host"], "number": step["number"]}
+def put_report(data: Path, step: Step) -> None:
     folder = settings_of(data).reports_folder
     assert folder is not None
+    ReportFolder(folder).put(step["host"], doctor_of(step), BASE_NS + step["number"])
+
+
+def report(data: Path, step: Step) -> None:
+    answer = {"host": step["host"], "number": step["number"]}
     try:
-        ReportFolder(folder).put(step["host"], doctor_of(step), BASE_NS + step["number"])
+        put_report(data, step)
         say(**answer, status=200)
     except ReceiverError as exc:
         say(**answer, status=exc.code)

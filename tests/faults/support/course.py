@@ -32,6 +32,8 @@ class Scenario:
     statuses: tuple[object, ...]
     #: Whose promise it is.
     about: str = "episodes"
+    #: What comes after the crash, before anybody looks.
+    after: tuple[Step, ...] = ()
 
     @property
     def every_byte(self) -> bool:

@@ -185,8 +185,8 @@ class Driver:
         setattr(os, step["at"], here)
         with beside.telling(beside.note_aloud):
             self.run(step["first"])
-            if thread.ident is None:
-                thread.start()
+            # Else there was no such call.
+            assert thread.ident is not None
             thread.join()
 
 

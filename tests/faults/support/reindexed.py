@@ -63,6 +63,8 @@ class ReindexInspector(EpisodeInspector):
         gone = [line for line in self._bad if line not in lines]
         if gone and (len(gone) < len(self._bad) or self._missing(found)):
             raise Broken("the index is neither the old nor the new one")
+        if len(found) != len([line for line in lines if _episode(line) is not None]):
+            raise Broken("an episode has two lines")
         # An append beside it may be torn, as any.
         if odd := [line for line in lines[:-1] if _episode(line) is None and line not in self._bad]:
             raise Broken(f"a line of the index is none: {odd[0][:60]!r}")

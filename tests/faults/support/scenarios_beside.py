@@ -54,6 +54,13 @@ _REPORTS = (
         *(200, 200),
         about="reports",
     ),
+    one(
+        "report-history-of-two-at-once",
+        _KNOWN,
+        (meanwhile(report(2), report(3), "fsync", "/.host-a.jsonl.tmp"),),
+        *(200, 200),
+        about="reports",
+    ),
 )
 
 
@@ -118,11 +125,26 @@ _ALERTS = (
     ),
     one("alert-torn", (*_RAISED, {"do": "tear_alert"}, sick("host-b")), (check(2),), *told(), about="alerts"),
     one("alert-over", _RAISED, (report(2), check(2)), 200, *told("recovered"), about="alerts"),
+    Scenario(
+        "alert-more-then-well",
+        (*_RAISED, sick("host-b")),
+        (Process((check(2),)),),
+        told(),
+        "alerts",
+        after=(report(2),),
+    ),
     one("alert-stays", _RAISED, (check(2), check(3)), about="alerts"),
     one(
         "alert-two-runs",
         (*_RAISED, sick("host-b")),
-        (meanwhile(check(2), check(2), "fdatasync", "/alerts.jsonl"),),
+        (meanwhile(check(2), check(2), "write", "/alerts.jsonl"),),
+        *told(),
+        about="alerts",
+    ),
+    one(
+        "alert-two-senders",
+        (*_RAISED, sick("host-b")),
+        (meanwhile(check(2), check(2), "rename", "/.notified.json.tmp"),),
         *told(),
         about="alerts",
     ),
@@ -147,6 +169,7 @@ _ALERTS = (
         *told(),
         about="alerts",
     ),
+    one("alert-generation-of-the-same", _RAISED, (check(61, generation_bytes=10),), *told(), about="alerts"),
     one("alert-generation-without-news", _RAISED, (check(2, generation_bytes=10),), about="alerts"),
 )
 
@@ -166,7 +189,7 @@ _INDEX = (
     one(
         "reindex-put-before-the-swap",
         _SPOILT,
-        (meanwhile(REINDEX, _NEW, "fsync", _ASIDE),),
+        (meanwhile(REINDEX, _NEW, "fdatasync", _ASIDE),),
         *("reindexed", 201),
         about="index",
     ),
@@ -180,15 +203,15 @@ _INDEX = (
     one(
         "reindex-retry-before-the-swap",
         (*_FILLED, _LINELESS, {"do": "spoil"}),
-        (meanwhile(REINDEX, _LINELESS | {"do": "put"}, "fsync", _ASIDE),),
+        (meanwhile(REINDEX, _LINELESS | {"do": "put"}, "fdatasync", _ASIDE),),
         *("reindexed", 200),
         about="index",
     ),
     Scenario(
         "reindex-of-an-unsynced-name",
         _FILLED,
-        # The second sync is that of the host's folder.
-        (Process((put(episode="ep-4", seed=4),), ("fsync:signal=KILL:when=2",)), Process((REINDEX,))),
+        # The third sync is that of the host's folder.
+        (Process((put(episode="ep-4", seed=4),), ("fsync:signal=KILL:when=3",)), Process((REINDEX,))),
         ("reindexed",),
         "index",
     ),
