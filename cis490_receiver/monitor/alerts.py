@@ -10,6 +10,7 @@ from __future__ import annotations
 import datetime as dt
 import itertools
 import json
+import logging
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
@@ -17,9 +18,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from cis490_receiver import atomic
+from cis490_receiver.logfmt import event
 from cis490_receiver.models import wall_time
 from cis490_receiver.monitor.symptoms import Symptom
 from cis490_receiver.tail import lines_backwards
+
+log = logging.getLogger(__name__)
 
 ALERTS_FILE: Final = "alerts.jsonl"
 STATE_FILE: Final = "monitor.json"
@@ -87,7 +91,7 @@ class AlertLog:
             The new lines.
 
         Raises:
-            OSError: they could not be written; what was not is raised by the next run.
+            OSError: they could not be written, and none of them was; the next run raises them.
         """
         current = {symptom.key: symptom for symptom in symptoms}
         with atomic.locked_file(self.path) as fd:
@@ -111,7 +115,11 @@ class AlertLog:
             ]
             if fresh:
                 atomic.append_lines(fd, self.path, [b"".join(alert.to_line() for alert in fresh)])
-            self._remember(active, current)
+            try:
+                self._remember(active, current)
+            except OSError as exc:
+                # The lines are there, and nobody would be told of them after an error.
+                log.error(event("storage-failed", doing="remember-symptoms", reason=exc.strerror))
         return fresh
 
     def _said_in_hour(self, hour: str) -> set[tuple[str, Key]]:
