@@ -76,10 +76,9 @@ def replace_file(path: Path, data: bytes | Callable[[], bytes]) -> None:
         sync_folder(path.parent)
 
 
-def whole_lines_end(fd: int, before: int | None = None) -> int:
-    """The offset just behind the last newline of a file, or of its first `before` bytes. Reads backwards;
-    leaves the position alone."""
-    end = os.fstat(fd).st_size if before is None else before
+def whole_lines_end(fd: int) -> int:
+    """The offset just behind the last newline of a file. Reads backwards; leaves the position alone."""
+    end = os.fstat(fd).st_size
     while end > 0:
         start = max(0, end - _TAIL_STEP)
         found = os.pread(fd, end - start, start).rfind(b"\n")

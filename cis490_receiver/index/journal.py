@@ -28,12 +28,15 @@ class Journal:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._group = GroupCommit(self._append)
+        #: The file that was seen to have no holes: they come from a crash, which no process outlives.
+        self._without_holes: int | None = None
 
     def prepare(self) -> None:
-        """Make the file when it is absent, durably."""
+        """Make the file when it is absent, durably, and mend what a crash tore."""
         with atomic.locked_file(self.path) as fd:
             if os.fstat(fd).st_size == 0:
-                atomic.sync_folder(self.path.parent)
+                atomic.sync_new_file(self.path)
+            self._mend(fd)
 
     def append(self, episode: Episode) -> None:
         """See `EpisodeIndex.append`.
@@ -48,17 +51,26 @@ class Journal:
 
     def _append(self, lines: bytes) -> None:
         with atomic.locked_file(self.path) as fd:
-            mend(fd)
+            self._mend(fd)
             atomic.append_lines(fd, self.path, [lines])
 
     def make_durable(self) -> None:
         """See `EpisodeIndex.make_durable`."""
         try:
             with atomic.locked_file(self.path) as fd:
-                mend(fd)
+                self._mend(fd)
                 atomic.sync_lines(fd, self.path)
         except OSError as exc:
             raise self._named(exc, "sync") from exc
+
+    def _mend(self, fd: int) -> None:
+        inode = os.fstat(fd).st_ino
+        if inode != self._without_holes:
+            cut = atomic.cut_holed_lines(fd)
+            if cut:
+                log.warning(event("journal-torn-line-cut", bytes=len(cut), tail=cut[-80:]))
+            self._without_holes = inode
+        mend(fd)
 
     def _named(self, exc: OSError, doing: str) -> StorageFull | StorageFailed:
         kind = StorageFull if exc.errno in atomic.NO_SPACE else StorageFailed
@@ -85,15 +97,12 @@ def mend(fd: int) -> None:
     """Make the file end with a whole line; the caller holds its lock.
 
     What follows the last newline was never acknowledged and is cut off, unless only the newline itself is
-    missing, as after an edit by hand: then the line may be an old one and is completed. A last line with zero
-    bytes is a torn one too: of two blocks that it lay in, a crash kept the second.
+    missing, as after an edit by hand: then the line may be an old one and is completed.
     """
     size = os.fstat(fd).st_size
     end = atomic.whole_lines_end(fd)
     if end == size:
-        end = atomic.whole_lines_end(fd, size - 1) if size else 0
-        if b"\0" not in os.pread(fd, size - end, end):
-            return
+        return
     tail = os.pread(fd, size - end, end)
     try:
         Episode.from_line(tail)

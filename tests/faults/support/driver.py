@@ -127,6 +127,28 @@ class Driver:
         for thread in threads:
             thread.join()
 
+    def do_grouped(self, step: dict[str, Any]) -> None:
+        """Writers in threads of one process: the lines of all but the first are written at once."""
+        group, waits = self.index.journal._group, threading.Semaphore(0)
+        write, wait = group._write, group._changed.wait
+
+        def note_and_wait(timeout: float | None = None) -> bool:
+            waits.release()
+            return wait(timeout)
+
+        def write_when_all_wait(lines: bytes) -> None:
+            group._write = write
+            assert all(waits.acquire(timeout=20) for _ in step["puts"][1:])
+            write(lines)
+
+        group._changed.wait = note_and_wait  # type: ignore[method-assign]
+        group._write = write_when_all_wait
+        threads = [threading.Thread(target=self.do_put, args=(put,)) for put in step["puts"]]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
     def do_overtaken(self, step: dict[str, Any]) -> None:
         """The second writer comes when the first one's name is there and its line is not."""
         first, second = Driver(self.settings.data_dir), Driver(self.settings.data_dir)

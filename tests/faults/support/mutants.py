@@ -61,11 +61,18 @@ MUTANTS = (
     Mutant(
         "torn-line-not-mended",
         JOURNAL,
-        "            mend(fd)\n            atomic.append_lines",
+        "            self._mend(fd)\n            atomic.append_lines",
         "            atomic.append_lines",
         "torn-line",
     ),
-    Mutant("zeros-not-mended", JOURNAL, r'if b"\0" not in ', "if True or ", "straddled-block"),
+    Mutant("holes-not-mended", JOURNAL, "atomic.cut_holed_lines(fd)", 'b""', "straddled-block"),
+    Mutant(
+        "lines-behind-a-hole-not-mended",
+        ATOMIC,
+        '    hole = tail.find(b"\\0")\n',
+        '    hole = tail.find(b"\\0", tail.rfind(b"\\n", 0, -1))\n',
+        "straddled-block-by-two",
+    ),
     Mutant(
         "name-taken-back",
         INGEST,

@@ -35,6 +35,17 @@ _INGEST: tuple[Scenario, ...] = (
     one("repeat", (START, put()), (put(),), 200),
     one("conflict", (START, put()), (put(seed=2),), "conflict"),
     one("straddled-block", (START, *_ALMOST_A_BLOCK), (put("host-b", "the-one-over"),), 201),
+    one(
+        "straddled-block-by-two",
+        (START, *_ALMOST_A_BLOCK[:-1]),
+        (
+            {
+                "do": "grouped",
+                "puts": [put("host-b", f"new-{number}", number, size=10) for number in (1, 2, 3)],
+            },
+        ),
+        *(201, 201, 201),
+    ),
     one("torn-line", (START, _OTHER, _TORN), (put(),), 201),
     one("torn-newline", (START, _OTHER, _DIES, _TORN_WHOLE), (put(),), 201),
     one("ship-and-repeat", (START,), (put(), put(), put(episode="ep-2", seed=2)), 201, 200, 201),
