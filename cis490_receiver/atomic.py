@@ -57,7 +57,13 @@ def make_folder(path: Path) -> None:
     for folder in reversed(missing):
         with contextlib.suppress(FileExistsError):
             folder.mkdir(mode=FOLDER_MODE)
-        sync_folder(folder.parent)
+        try:
+            sync_folder(folder.parent)
+        except OSError:
+            # As in `sync_new_file`: to be made anew.
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+            raise
 
 
 def replace_file(path: Path, data: bytes | Callable[[], bytes]) -> None:

@@ -71,7 +71,11 @@ class Driver:
 
     def do_start(self, step: dict[str, Any]) -> None:
         """What create_app does."""
-        store, index = open_backends(self.settings)
+        try:
+            store, index = open_backends(self.settings)
+        except ReceiverError as exc:
+            beside.say(status=exc.code)
+            return
         recover(store, index, rebuild_held)
         index.close()
 

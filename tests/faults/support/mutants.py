@@ -136,6 +136,20 @@ MUTANTS = (
         "    except OSError:\n        pass\n",
         "failed-sync-of-a-dead-writers-line",
     ),
+    Mutant(
+        "failed-folder-kept",
+        ATOMIC,
+        "                folder.rmdir()\n",
+        "                pass\n",
+        "start-failed-4",
+    ),
+    Mutant(
+        "failed-index-kept",
+        ATOMIC,
+        "        os.unlink(path)\n        raise\n",
+        "        raise\n",
+        "start-failed-7",
+    ),
     Mutant("marker-kept", STORE, "        self._discard(marker, len(content))\n", "", "no-links"),
     Mutant("dead-upload-kept", STORE, "            self._discard(path, status.st_size)\n", "", "known-host"),
 )

@@ -28,6 +28,12 @@ def _stopped_start(count: int) -> Scenario:
     return Scenario(f"start-killed-{count}", (), (first, Process((START, put()))), (201,))
 
 
+def _failed_start(count: int) -> Scenario:
+    """A first start whose sync number `count` fails, then one whose syncs do not."""
+    first = Process((START,), (f"fsync:error=EIO:when={count}",))
+    return Scenario(f"start-failed-{count}", (), (first, Process((START, put()))), ("bad-configuration", 201))
+
+
 _INGEST: tuple[Scenario, ...] = (
     one("first-start", (), (START, put()), 201),
     one("new-host", (START, _OTHER), (put(),), 201),
@@ -125,6 +131,8 @@ _INGEST: tuple[Scenario, ...] = (
         ("storage-failed", 200),
     ),
     *(_stopped_start(count) for count in (1, 2, 3, 4)),
+    # Of the data folder, of the episodes', of the incoming one, of the index.
+    *(_failed_start(count) for count in (2, 4, 6, 7)),
 )
 
 
