@@ -75,7 +75,7 @@ EVERY_BYTE = frozenset(
         "overtaken-same",
     }
     | {"no-links", "failed-line-sync", "failed-sync-of-a-dead-writers-line", "two-writers-differ"}
-    | {"report", "report-first", "gate", "alert-first", "alert-more", "alert-torn", "reindex-torn-set-aside"}
+    | {"report", "report-first", "gate", "alert-first", "alert-torn"}
 )
 
 

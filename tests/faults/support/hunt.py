@@ -1,8 +1,8 @@
 """Look for what breaks the promise: `python -m tests.faults.support.hunt [--coarse] [NAME…]`.
 
-A name is that of a scenario or of one of `promises`; without any, every scenario is tried. Imports the
-package of the current folder, so that it serves for mutants too. Prints one JSON object: for each name the
-number of crash states looked at, or the first broken promise.
+A name is that of a scenario, of what scenarios are about (`INSPECTORS`), or of one of `promises`; without any,
+every scenario is tried. Imports the package of the current folder, so that it serves for mutants too. Prints
+one JSON object: for each name the number of crash states looked at, or the first broken promise.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ DRIVER = Path(driver.__file__)
 INSPECTORS: dict[str, type[Inspector]] = {
     "episodes": EpisodeInspector,
     "reports": ReportInspector,
-    "gate": GateInspector,
+    "gates": GateInspector,
     "alerts": AlertInspector,
     "index": ReindexInspector,
 }
@@ -113,7 +113,10 @@ def hunt(what: Scenario, strace: str, *, every_byte: bool = True) -> int:
 
 def main() -> int:
     coarse = "--coarse" in sys.argv
-    names = [name for name in sys.argv[1:] if name != "--coarse"] or [what.name for what in SCENARIOS]
+    given = [name for name in sys.argv[1:] if name != "--coarse"] or list(INSPECTORS)
+    names = [
+        found for name in given for found in [what.name for what in SCENARIOS if what.about == name] or [name]
+    ]
     results: dict[str, int | str] = {}
     for name in names:
         try:

@@ -69,14 +69,14 @@ def gate(number: int) -> Step:
 
 
 _GATE = (
-    one("gate", (START, gate(10)), (gate(20),), "refreshed", about="gate"),
-    one("gate-first", (START,), (gate(10), gate(20)), "refreshed", "refreshed", about="gate"),
+    one("gate", (START, gate(10)), (gate(20),), "refreshed", about="gates"),
+    one("gate-first", (START,), (gate(10), gate(20)), "refreshed", "refreshed", about="gates"),
     Scenario(
         "gate-after-a-dead-one",
         (START, gate(10)),
         (Process((gate(20),), KILLED_AT_FIRST_SYNC), Process((gate(30),))),
         ("refreshed",),
-        "gate",
+        "gates",
     ),
     *(
         Scenario(
@@ -84,7 +84,7 @@ _GATE = (
             (START, gate(10)),
             (Process((gate(20), gate(30)), failing("fsync", number)),),
             ("storage-failed", "refreshed"),
-            "gate",
+            "gates",
         )
         for number in (1, 2)
     ),
@@ -93,7 +93,7 @@ _GATE = (
         (START, gate(10)),
         (meanwhile(gate(20), gate(30), "fsync", "/.gate.json.tmp"),),
         *("refreshed", "refreshed"),
-        about="gate",
+        about="gates",
     ),
 )
 
