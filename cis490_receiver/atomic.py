@@ -11,7 +11,7 @@ import contextlib
 import errno
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 FILE_MODE = 0o640
@@ -57,11 +57,17 @@ def make_folder(path: Path) -> None:
     for folder in reversed(missing):
         with contextlib.suppress(FileExistsError):
             folder.mkdir(mode=FOLDER_MODE)
-        sync_folder(folder.parent)
+        try:
+            sync_folder(folder.parent)
+        except OSError:
+            # As in `sync_new_file`: to be made anew.
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+            raise
 
 
-def replace_file(path: Path, data: bytes) -> None:
-    """Make `data` the content of `path`.
+def replace_file(path: Path, data: bytes | Callable[[], bytes]) -> None:
+    """Make `data` the content of `path`; given a function, what it returns when it is this writer's turn.
 
     After a crash at any instant `path` holds either its old content or `data`, never a mixture; once this
     returns it holds `data`. Concurrent writers of one path take turns. What a crash may leave beside it is
@@ -70,16 +76,15 @@ def replace_file(path: Path, data: bytes) -> None:
     temporary = path.with_name(f".{path.name}.tmp")
     with locked_file(temporary) as fd:
         os.ftruncate(fd, 0)
-        write_all(fd, data)
+        write_all(fd, data() if callable(data) else data)
         os.fsync(fd)
         os.rename(temporary, path)
         sync_folder(path.parent)
 
 
-def whole_lines_end(fd: int, before: int | None = None) -> int:
-    """The offset just behind the last newline of a file, or of its first `before` bytes. Reads backwards;
-    leaves the position alone."""
-    end = os.fstat(fd).st_size if before is None else before
+def whole_lines_end(fd: int) -> int:
+    """The offset just behind the last newline of a file. Reads backwards; leaves the position alone."""
+    end = os.fstat(fd).st_size
     while end > 0:
         start = max(0, end - _TAIL_STEP)
         found = os.pread(fd, end - start, start).rfind(b"\n")
@@ -89,26 +94,62 @@ def whole_lines_end(fd: int, before: int | None = None) -> int:
     return 0
 
 
-def cut_torn_line(fd: int) -> None:
-    """Cut off what follows the last newline: a line that a crash tore. The caller holds the file's lock."""
+def cut_torn_lines(fd: int) -> None:
+    """Cut out the lines that a crash tore: what follows the last newline, and those with holes. The caller
+    holds the file's lock."""
     end = whole_lines_end(fd)
     if end != os.fstat(fd).st_size:
         os.ftruncate(fd, end)
+    cut_holed_lines(fd)
 
 
-def append_lines(fd: int, path: Path, lines: bytes) -> None:
-    """Append whole lines to the file `path`, open and locked as `fd`.
+def cut_holed_lines(fd: int) -> bytes:
+    """Cut out the lines that have zero bytes in them: a block of theirs never reached the disk, though a later
+    one did. None of them was ever synced. Whole lines behind them stay. The caller holds the file's lock.
 
-    Once this returns they are on stable storage; after a crash before that, some of them, and a torn one, may
+    Returns:
+        What was cut out.
+    """
+    size = os.fstat(fd).st_size
+    start = max(0, size - _UNSYNCED_BYTES)
+    tail = os.pread(fd, size - start, start)
+    hole = tail.find(b"\0")
+    if hole < 0:
+        return b""
+    first = tail.rfind(b"\n", 0, hole) + 1
+    lines = tail[first:].splitlines(keepends=True)
+    os.ftruncate(fd, start + first)
+    write_all(fd, b"".join(line for line in lines if b"\0" not in line))
+    return b"".join(line for line in lines if b"\0" in line)
+
+
+def sync_new_file(path: Path) -> None:
+    """Put the name of `path`, an empty file, on stable storage. The caller holds its lock.
+
+    When that fails the file is taken away: a second sync of the same name would mean nothing, and who tries
+    again makes it anew.
+    """
+    try:
+        sync_folder(path.parent)
+    except OSError:
+        os.unlink(path)
+        raise
+
+
+def append_lines(fd: int, path: Path, pieces: Iterable[bytes]) -> None:
+    """Append `pieces`, which make up whole lines, to the file `path`, open and locked as `fd`.
+
+    Once this returns they are on stable storage; after a crash before that, some of them, and torn ones, may
     be there. When the write or its sync fails, the file is cut back to what it was: who tries again writes the
     lines anew, so that no failed sync is ever repeated in the hope that it means something the second time.
     """
     end = os.fstat(fd).st_size
     if end == 0:
         # The file may be new: by us, by another process a moment ago, or after a swap.
-        sync_folder(path.parent)
+        sync_new_file(path)
     try:
-        write_all(fd, lines)
+        for piece in pieces:
+            write_all(fd, piece)
         sync_lines(fd, path)
     except OSError:
         os.ftruncate(fd, end)

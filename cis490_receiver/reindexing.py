@@ -36,6 +36,7 @@ SET_ASIDE_FILE: Final = "index-set-aside.jsonl"
 _WORK_NAME: Final = "index.jsonl.reindex"
 _HOLD_SECONDS: Final = 60.0
 _BATCH: Final = 256
+_PIECE: Final = 1 << 20
 
 #: Told the bytes of each file that was hashed.
 Advance = Callable[[int], None]
@@ -82,9 +83,12 @@ class Reindexer:
                 raise StorageFailed("another reindex is running")
             with (
                 _Lines.open() as lines,
-                open(self._work, "w+b") as work,
+                # Locked until its name is sure to stay: nobody appends to it before.
+                atomic.locked_file(self._work) as work_fd,
+                open(work_fd, "r+b", closefd=False) as work,
                 tempfile.TemporaryFile(dir=self._folder) as aside,
             ):
+                work.truncate(0)
                 try:
                     return self._run(lines, work, aside, dry_run=dry_run, advance=advance)
                 finally:
@@ -165,13 +169,11 @@ class Reindexer:
 
     def _swap(self, lines: _Lines, work: IO[bytes], aside: IO[bytes], old: BinaryIO, read_to: int) -> None:
         # First, so that no line is ever in neither file.
-        with atomic.locked_file(self._folder / SET_ASIDE_FILE) as fd:
-            atomic.cut_torn_line(fd)
+        set_aside = self._folder / SET_ASIDE_FILE
+        with atomic.locked_file(set_aside) as fd:
+            atomic.cut_torn_lines(fd)
             aside.seek(0)
-            while piece := aside.read(1 << 20):
-                atomic.write_all(fd, piece)
-            os.fsync(fd)
-        atomic.sync_folder(self._folder)
+            atomic.append_lines(fd, set_aside, iter(lambda: aside.read(_PIECE), b""))
         with self._journal.locked() as fd:
             if not os.path.samestat(os.fstat(fd), os.fstat(old.fileno())):
                 raise StorageFailed("the index was swapped by somebody else meanwhile")
@@ -180,10 +182,29 @@ class Reindexer:
                 if not _is_line_of_kept(lines, line):
                     work.write(line)
             work.flush()
-            os.fchmod(work.fileno(), atomic.FILE_MODE)
-            os.fsync(work.fileno())
-            os.rename(self._work, self._journal.path)
+            self._name(work)
+
+    def _name(self, work: IO[bytes]) -> None:
+        """Make the new journal the journal, durably. The caller holds the locks of both.
+
+        When the name cannot be synced it is given anew, to a copy: whoever appends from here on syncs the file,
+        and it must not be one that a crash leaves without a name.
+        """
+        self._sync_and_rename(work.fileno())
+        try:
             atomic.sync_folder(self._folder)
+        except OSError:
+            with atomic.locked_file(self._work) as copy:
+                work.seek(0)
+                while piece := work.read(_PIECE):
+                    atomic.write_all(copy, piece)
+                self._sync_and_rename(copy)
+                atomic.sync_folder(self._folder)
+
+    def _sync_and_rename(self, fd: int) -> None:
+        os.fchmod(fd, atomic.FILE_MODE)
+        os.fsync(fd)
+        os.rename(self._work, self._journal.path)
 
     def _set_aside_line(self, line: bytes, reason: str) -> bytes:
         data = {

@@ -97,7 +97,7 @@ def command(fetch: bool, dry_run: bool, as_json: bool) -> None:
         new = read_snapshot(clone, settings.gate_ref, settings.gate_window, SystemClock(), fetch=fetch)
         change = compare(read_gate_file(path), new)
         if not dry_run:
-            _write(path, new)
+            write_gate_file(path, new)
     except ReceiverError as exc:
         _fail(exc, as_json)
     click.echo(json.dumps(_as_dict(change, dry_run), indent=2) if as_json else _as_text(change, dry_run))
@@ -117,7 +117,14 @@ def _refuse_to_write_as_another(folder: Path) -> None:
         )
 
 
-def _write(path: Path, snapshot: GateSnapshot) -> None:
+def write_gate_file(path: Path, snapshot: GateSnapshot) -> None:
+    """Make `snapshot` the one in `path`. After a crash there is the one before or this one, whole; no
+    receiver is ever without.
+
+    Raises:
+        ConfigError: this user may not write it.
+        StorageFailed: it could not be written; the one before stands.
+    """
     try:
         atomic.replace_file(path, snapshot.to_json())
     except OSError as exc:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,7 +55,7 @@ def health_check(settings: Settings, clock: Clock) -> Findings:
     """One pass: gather, diagnose, raise what is new, send it on.
 
     Raises:
-        ReceiverError, OSError: the facts could not be read, or the alerts not be written.
+        ReceiverError, OSError: the facts could not be read.
     """
     folder = settings.data_dir
     now_ns = clock.now_ns()
@@ -72,11 +73,21 @@ def health_check(settings: Settings, clock: Clock) -> Findings:
     symptoms = diagnose(facts, settings)
     muted = MuteFile(folder).active(now_ns)
     loud = [symptom for symptom in symptoms if symptom.host_id not in muted]
-    new_alerts = AlertLog(folder).update(loud, now_ns)
-    notify.to_syslog(new_alerts, settings.syslog_address)
-    delivered = _notify_people(settings, now_ns)
+    new_alerts = _raise_new(AlertLog(folder), loud, now_ns)
+    notify.to_syslog(new_alerts or [], settings.syslog_address)
+    delivered = _notify_people(settings, now_ns) and new_alerts is not None
     heartbeat.touch(folder)
-    return Findings(facts, symptoms, muted, new_alerts, delivered)
+    return Findings(facts, symptoms, muted, new_alerts or [], delivered)
+
+
+def _raise_new(alerts: AlertLog, symptoms: list[Symptom], now_ns: int) -> list[Alert] | None:
+    """See `AlertLog.update`; None when the alerts could not be written."""
+    try:
+        return alerts.update(symptoms, now_ns)
+    except OSError as exc:
+        remedy = "make room; the next run raises what is new"
+        log.error(event("alerts-not-written", file=alerts.path.name, reason=exc.strerror, remedy=remedy))
+        return None
 
 
 def _notify_people(settings: Settings, now_ns: int) -> bool:
@@ -87,7 +98,11 @@ def _notify_people(settings: Settings, now_ns: int) -> bool:
     except ImportError:
         log.error(event("notify-failed", reason="apprise is missing: pip install 'cis490-receiver[notify]'"))
         return False
-    return notify.to_people(settings.data_dir, sender, now_ns)
+    try:
+        return notify.to_people(settings.data_dir, sender, now_ns)
+    except OSError as exc:
+        log.error(event("notify-failed", reason=exc.strerror, remedy="tried again by the next run"))
+        return False
 
 
 def _count_files(folder: Path) -> int:
@@ -109,7 +124,9 @@ def command(quiet: bool, as_json: bool) -> None:
     try:
         findings = health_check(settings, SystemClock())
     except (ReceiverError, OSError) as exc:
-        click.echo(f"health-check: could not look: {exc}", err=True)
+        free = shutil.disk_usage(settings.data_dir).free
+        reason = f"{exc.__cause__ or exc}; {free / 2**20:.0f} MiB free in {settings.data_dir}"
+        click.echo(f"health-check: could not look: {reason}", err=True)
         raise SystemExit(1) from None
     if as_json:
         click.echo(json.dumps(_as_dict(findings), indent=2))

@@ -11,7 +11,7 @@ import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import BinaryIO
 
 from cis490_receiver import atomic
 from cis490_receiver.errors import StorageFailed, StorageFull
@@ -21,8 +21,6 @@ from cis490_receiver.models import Episode
 
 log = logging.getLogger(__name__)
 
-_TAIL_BYTES: Final = 2048
-
 
 class Journal:
     """The file itself."""
@@ -30,12 +28,15 @@ class Journal:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._group = GroupCommit(self._append)
+        #: The file that was seen to have no holes: they come from a crash, which no process outlives.
+        self._without_holes: int | None = None
 
     def prepare(self) -> None:
-        """Make the file when it is absent, durably."""
+        """Make the file when it is absent, durably, and mend what a crash tore."""
         with atomic.locked_file(self.path) as fd:
             if os.fstat(fd).st_size == 0:
-                atomic.sync_folder(self.path.parent)
+                atomic.sync_new_file(self.path)
+            self._mend(fd)
 
     def append(self, episode: Episode) -> None:
         """See `EpisodeIndex.append`.
@@ -50,17 +51,26 @@ class Journal:
 
     def _append(self, lines: bytes) -> None:
         with atomic.locked_file(self.path) as fd:
-            mend(fd)
-            atomic.append_lines(fd, self.path, lines)
+            self._mend(fd)
+            atomic.append_lines(fd, self.path, [lines])
 
     def make_durable(self) -> None:
         """See `EpisodeIndex.make_durable`."""
         try:
             with atomic.locked_file(self.path) as fd:
-                mend(fd)
+                self._mend(fd)
                 atomic.sync_lines(fd, self.path)
         except OSError as exc:
             raise self._named(exc, "sync") from exc
+
+    def _mend(self, fd: int) -> None:
+        inode = os.fstat(fd).st_ino
+        if inode != self._without_holes:
+            cut = atomic.cut_holed_lines(fd)
+            if cut:
+                log.warning(event("journal-torn-line-cut", bytes=len(cut), tail=cut[-80:]))
+            self._without_holes = inode
+        mend(fd)
 
     def _named(self, exc: OSError, doing: str) -> StorageFull | StorageFailed:
         kind = StorageFull if exc.errno in atomic.NO_SPACE else StorageFailed
@@ -83,26 +93,17 @@ class Journal:
             yield fd
 
 
-def _ends_well(tail: bytes) -> bool:
-    """Whether the end of a file shows that its last line is whole: nearly always, so the rest need not be read."""
-    return tail.endswith(b"\n") and b"\n" in tail[:-1] and b"\0" not in tail
-
-
 def mend(fd: int) -> None:
     """Make the file end with a whole line; the caller holds its lock.
 
     What follows the last newline was never acknowledged and is cut off, unless only the newline itself is
-    missing, as after an edit by hand: then the line may be an old one and is completed. A last line with zero
-    bytes is a torn one too: of two blocks that it lay in, a crash kept the second.
+    missing, as after an edit by hand: then the line may be an old one and is completed.
     """
     size = os.fstat(fd).st_size
-    if _ends_well(os.pread(fd, _TAIL_BYTES, max(0, size - _TAIL_BYTES))):
+    # The last byte tells nearly always, so the rest need not be read.
+    if size == 0 or os.pread(fd, 1, size - 1) == b"\n":
         return
     end = atomic.whole_lines_end(fd)
-    if end == size:
-        end = atomic.whole_lines_end(fd, size - 1) if size else 0
-        if b"\0" not in os.pread(fd, size - end, end):
-            return
     tail = os.pread(fd, size - end, end)
     try:
         Episode.from_line(tail)

@@ -170,9 +170,13 @@ class ReportFolder:
 
     def _note(self, host_id: str, past: PastReport) -> None:
         horizon = past.received_at_ns - HISTORY_DAYS * 86400 * 10**9
-        kept = [item for item in self.history(host_id) if item.received_at_ns >= horizon]
-        lines = [json.dumps(asdict(item)) + "\n" for item in [*kept, past][-HISTORY_LINES:]]
-        atomic.replace_file(self._history_path(host_id), "".join(lines).encode("ascii"))
+
+        def with_past() -> bytes:
+            kept = [item for item in self.history(host_id) if item.received_at_ns >= horizon]
+            lines = [json.dumps(asdict(item)) + "\n" for item in [*kept, past][-HISTORY_LINES:]]
+            return "".join(lines).encode("ascii")
+
+        atomic.replace_file(self._history_path(host_id), with_past)
 
     def _path(self, host_id: str) -> Path:
         return self._folder / f"{host_id}.json"

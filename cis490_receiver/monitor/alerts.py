@@ -10,6 +10,7 @@ from __future__ import annotations
 import datetime as dt
 import itertools
 import json
+import logging
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
@@ -17,9 +18,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from cis490_receiver import atomic
+from cis490_receiver.logfmt import event
 from cis490_receiver.models import wall_time
 from cis490_receiver.monitor.symptoms import Symptom
 from cis490_receiver.tail import lines_backwards
+
+log = logging.getLogger(__name__)
 
 ALERTS_FILE: Final = "alerts.jsonl"
 STATE_FILE: Final = "monitor.json"
@@ -87,14 +91,16 @@ class AlertLog:
             The new lines.
 
         Raises:
-            OSError: they could not be written; what was not is raised by the next run.
+            OSError: they could not be written, and none of them was; the next run raises them.
         """
         current = {symptom.key: symptom for symptom in symptoms}
         with atomic.locked_file(self.path) as fd:
             if os.fstat(fd).st_size > self._generation_bytes:
                 os.rename(self.path, self._previous)
+                # Before there is a new file of that name, which would be all that a crash leaves.
+                atomic.sync_folder(self.path.parent)
         with atomic.locked_file(self.path) as fd:
-            atomic.cut_torn_line(fd)
+            atomic.cut_torn_lines(fd)
             active = self._active()
             said = self._said_in_hour(hour_of(now_ns))
             fresh = [
@@ -108,8 +114,12 @@ class AlertLog:
                 if key not in current and (RECOVERED, key) not in said
             ]
             if fresh:
-                atomic.append_lines(fd, self.path, b"".join(alert.to_line() for alert in fresh))
-            self._remember(active, current)
+                atomic.append_lines(fd, self.path, [b"".join(alert.to_line() for alert in fresh)])
+            try:
+                self._remember(active, current)
+            except OSError as exc:
+                # The lines are there, and nobody would be told of them after an error.
+                log.error(event("storage-failed", doing="remember-symptoms", reason=exc.strerror))
         return fresh
 
     def _said_in_hour(self, hour: str) -> set[tuple[str, Key]]:

@@ -109,15 +109,13 @@ def _position(outbox: Path) -> tuple[int, int] | None:
 
 
 def _unsent(path: Path, position: tuple[int, int] | None, now_ns: int) -> tuple[list[Alert], tuple[int, int]]:
-    try:
-        stream = open(path, "rb")  # noqa: SIM115 - closed by the with below
-    except FileNotFoundError:
-        return [], (0, 0)
-    with stream:
-        inode = os.fstat(stream.fileno()).st_ino
-        end = atomic.whole_lines_end(stream.fileno())
+    with atomic.locked_file(path) as fd:
+        # What a run wrote that is at it, or was killed, is not to be told before it is sure to stay.
+        atomic.sync_lines(fd, path)
+        inode = os.fstat(fd).st_ino
+        end = atomic.whole_lines_end(fd)
         start = position[1] if position and position[0] == inode and position[1] <= end else 0
-        lines = os.pread(stream.fileno(), end - start, start).splitlines()
+        lines = os.pread(fd, end - start, start).splitlines()
     alerts = []
     for line in lines:
         with contextlib.suppress(ValueError):

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.faults.support.course import Scenario
 from tests.faults.support.hunt import hunt, record
 from tests.faults.support.model import crash_states
-from tests.faults.support.scenarios import SCENARIOS, Scenario, scenario
+from tests.faults.support.scenarios import SCENARIOS, scenario
 
 
 @pytest.mark.slow

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import hashlib
+import json
 import os
 import random
+import socket
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from cis490_receiver.models import wall_time
+from cis490_receiver.monitor.alerts import Alert, hour_of
 from tests.support.archives import Archive, make_episode
-from tests.support.receiver import Receiver
+from tests.support.receiver import AUTH, BIN, Receiver, clean_environment
 
 MIB = 1 << 20
 SMALL = make_episode(1)
@@ -158,6 +165,142 @@ def test_a_disk_without_inodes(disk: Callable[[str], Disk], receiver_on: Callabl
         assert answer.status == expected, answer.body
         assert_consistent(receiver)
         ballast.pop().unlink()
+
+
+class Monitor:
+    """health-check as cron runs it, with a syslog that listens."""
+
+    def __init__(self, data_dir: Path, log_socket: Path) -> None:
+        self.alerts = data_dir / "alerts.jsonl"
+        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._listener.bind(str(log_socket))
+        self._listener.setblocking(False)
+        self._environment = clean_environment(
+            data_dir=data_dir, syslog_address=log_socket, disk_reserve_bytes=0
+        )
+
+    def run(self) -> tuple[int, list[str], str]:
+        """Its exit status, the alerts that it told of, which are the same everywhere, and its complaints."""
+        ended = subprocess.run(
+            [str(BIN / "cis490-receiver"), "health-check", "--quiet"],
+            env=self._environment,
+            capture_output=True,
+            text=True,
+            timeout=30,
+        )
+        printed = ended.stdout.splitlines()
+        sent = []
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                sent.append(self._listener.recv(65536).decode().partition("]: ")[2])
+        assert sent == printed
+        return ended.returncode, printed, ended.stderr
+
+    def lines(self) -> list[str]:
+        """The hosts of the lines of alerts.jsonl, every one of which is whole."""
+        text = self.alerts.read_text() if self.alerts.exists() else ""
+        assert text == "" or text.endswith("\n")
+        return [json.loads(line)["host_id"] for line in text.splitlines()]
+
+    def close(self) -> None:
+        self._listener.close()
+
+
+@pytest.fixture
+def monitor_of(tmp_path: Path) -> Iterator[Callable[[Receiver], Monitor]]:
+    with contextlib.ExitStack() as stack:
+
+        def make(receiver: Receiver) -> Monitor:
+            monitor = Monitor(receiver.data_dir, tmp_path / "log.sock")
+            stack.callback(monitor.close)
+            return monitor
+
+        yield make
+
+
+def old_alert(size: int) -> bytes:
+    """A line of `size` bytes that the monitor wrote yesterday."""
+    now_ns = time.time_ns() - 86400 * 10**9
+    alert = Alert(wall_time(now_ns), now_ns, hour_of(now_ns), "recovered", "old", "silent", "", "", "")
+    return dataclasses.replace(alert, evidence="x" * (size - len(alert.to_line()))).to_line()
+
+
+def make_sick(receiver: Receiver) -> None:
+    """Something to be told of, and a catalog that is in use."""
+    commit = {"X_Cis490_Code_Commit": "a" * 40}
+    assert receiver.put("sick", "e", SMALL, **commit).status == 201
+    assert receiver.put("sick", "e", SMALL, **commit).status == 200
+    report = json.dumps({"checks": [{"name": "disk", "status": "fail"}]}).encode()
+    assert receiver.request("PUT", "/v1/host-health/sick", report, AUTH).status == 200
+
+
+@pytest.mark.parametrize("filled", [0, 4000], ids=["no-file-yet", "in-the-midst-of-the-line"])
+def test_an_alert_on_a_full_disk_is_raised_when_there_is_space(
+    filled: int,
+    disk: Callable[[str], Disk],
+    receiver_on: Callable[[Disk], Receiver],
+    monitor_of: Callable[[Receiver], Monitor],
+) -> None:
+    full = disk("size=4m")
+    receiver = receiver_on(full)
+    monitor = monitor_of(receiver)
+    before = ["old"] if filled else []
+    if filled:
+        monitor.alerts.write_bytes(old_alert(filled))
+    assert monitor.run() == (0, [], "")
+    make_sick(receiver)
+    ballast = full.fill(leave=0)
+    for _ in range(2):
+        status, told, complaint = monitor.run()
+        assert (status, told) == (1, [])
+        assert 'alerts-not-written file=alerts.jsonl reason="No space left on device"' in complaint
+        assert "Traceback" not in complaint
+        assert monitor.lines() == before
+    ballast.unlink()
+    status, [told_line], complaint = monitor.run()
+    assert (status, complaint) == (1, "")
+    assert "symptom=doctor-failing host=sick" in told_line
+    assert monitor.lines() == [*before, "sick"]
+    assert monitor.run() == (1, [], "")
+
+
+def test_an_alert_that_just_fits_is_told_though_nothing_else_does(
+    disk: Callable[[str], Disk],
+    receiver_on: Callable[[Disk], Receiver],
+    monitor_of: Callable[[Receiver], Monitor],
+) -> None:
+    full = disk("size=4m")
+    receiver = receiver_on(full)
+    monitor = monitor_of(receiver)
+    monitor.alerts.write_bytes(old_alert(1000))
+    assert monitor.run() == (0, [], "")
+    make_sick(receiver)
+    ballast = full.fill(leave=0)
+    status, [told_line], complaint = monitor.run()
+    assert status == 1 and "host=sick" in told_line and "doing=remember-symptoms" in complaint
+    for _ in range(2):
+        assert monitor.run()[:2] == (1, [])
+        ballast.unlink(missing_ok=True)
+    assert monitor.lines() == ["old", "sick"]
+
+
+def test_a_monitor_that_cannot_look_on_a_full_disk_says_so(
+    disk: Callable[[str], Disk],
+    receiver_on: Callable[[Disk], Receiver],
+    monitor_of: Callable[[Receiver], Monitor],
+) -> None:
+    """Nobody has the catalog open, and to open it takes space."""
+    full = disk("size=4m")
+    receiver = receiver_on(full)
+    monitor = monitor_of(receiver)
+    assert monitor.run() == (0, [], "")
+    ballast = full.fill(leave=0)
+    status, told, complaint = monitor.run()
+    assert (status, told) == (1, [])
+    assert "health-check: could not look: " in complaint
+    assert complaint.endswith(f"; 0 MiB free in {receiver.data_dir}\n")
+    ballast.unlink()
+    assert monitor.run() == (0, [], "")
 
 
 def test_a_disk_that_became_read_only(

@@ -7,6 +7,7 @@ the receiver would answer.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import sys
@@ -25,6 +26,7 @@ from cis490_receiver.models import Episode, EpisodeKey, Upload
 from cis490_receiver.policy.inspection import TakeAll
 from cis490_receiver.rebuild import rebuild_held
 from cis490_receiver.storage.filesystem import FilesystemStore
+from tests.faults.support import beside
 from tests.support.archives import Archive, make_episode
 
 PIECE = 4096
@@ -62,11 +64,18 @@ class Driver:
         self.store, self.index = FilesystemStore(data_dir), LocalIndex(data_dir)
 
     def run(self, step: dict[str, Any]) -> None:
-        getattr(self, "do_" + step["do"])(step)
+        if step["do"] in beside.STEPS:
+            beside.STEPS[step["do"]](self.settings.data_dir, step)
+        else:
+            getattr(self, "do_" + step["do"])(step)
 
     def do_start(self, step: dict[str, Any]) -> None:
         """What create_app does."""
-        store, index = open_backends(self.settings)
+        try:
+            store, index = open_backends(self.settings)
+        except ReceiverError as exc:
+            beside.say(status=exc.code)
+            return
         recover(store, index, rebuild_held)
         index.close()
 
@@ -122,6 +131,28 @@ class Driver:
         for thread in threads:
             thread.join()
 
+    def do_grouped(self, step: dict[str, Any]) -> None:
+        """Writers in threads of one process: the lines of all but the first are written at once."""
+        group, waits = self.index.journal._group, threading.Semaphore(0)
+        write, wait = group._write, group._changed.wait
+
+        def note_and_wait(timeout: float | None = None) -> bool:
+            waits.release()
+            return wait(timeout)
+
+        def write_when_all_wait(lines: bytes) -> None:
+            group._write = write
+            assert all(waits.acquire(timeout=20) for _ in step["puts"][1:])
+            write(lines)
+
+        group._changed.wait = note_and_wait  # type: ignore[method-assign]
+        group._write = write_when_all_wait
+        threads = [threading.Thread(target=self.do_put, args=(put,)) for put in step["puts"]]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
     def do_overtaken(self, step: dict[str, Any]) -> None:
         """The second writer comes when the first one's name is there and its line is not."""
         first, second = Driver(self.settings.data_dir), Driver(self.settings.data_dir)
@@ -144,6 +175,45 @@ class Driver:
         thread = threading.Thread(target=second.do_put, args=(step["puts"][1],))
         first.do_put(step["puts"][0])
         thread.join()
+
+    def do_meanwhile(self, step: dict[str, Any]) -> None:
+        """When the `first` step comes to its call `at` on a file whose path ends in `of`, the `second` one begins
+        in a thread, and goes on until it is done or has to wait for a lock that the first holds."""
+        first, second = threading.current_thread(), threading.Event()
+        flock, call = fcntl.flock, getattr(os, step["at"])
+
+        def run_second() -> None:
+            try:
+                Driver(self.settings.data_dir).run(step["second"])
+            finally:
+                second.set()
+
+        thread = threading.Thread(target=run_second)
+
+        def noticed(fd: int, how: int) -> None:
+            if threading.current_thread() is thread and not how & fcntl.LOCK_NB:
+                try:
+                    flock(fd, how | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    second.set()
+                else:
+                    return
+            flock(fd, how)
+
+        def here(what: Any, *more: Any, **named: Any) -> Any:
+            path = os.readlink(f"/proc/self/fd/{what}") if isinstance(what, int) else str(what)
+            if threading.current_thread() is first and thread.ident is None and path.endswith(step["of"]):
+                thread.start()
+                assert second.wait(20)
+            return call(what, *more, **named)
+
+        fcntl.flock = noticed
+        setattr(os, step["at"], here)
+        with beside.telling(beside.note_aloud):
+            self.run(step["first"])
+            # Else there was no such call.
+            assert thread.ident is not None
+            thread.join()
 
 
 def main() -> None:

@@ -1,65 +1,9 @@
-"""Courses of events of the write path: what is there before, and what is recorded."""
+"""Courses of events of the write path."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
-
-Step = dict[str, Any]
-START: Step = {"do": "start"}
-
-
-def put(host: str = "host-a", episode: str = "ep-1", seed: int = 1, **more: Any) -> Step:
-    return {"do": "put", "host": host, "episode": episode, "seed": seed, **more}
-
-
-@dataclass(frozen=True)
-class Process:
-    """Steps of one process, under strace's `inject` expressions."""
-
-    steps: tuple[Step, ...]
-    inject: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Scenario:
-    """Whatever `before` does counts as durable; `processes` are recorded one after the other."""
-
-    name: str
-    before: tuple[Step, ...]
-    processes: tuple[Process, ...]
-    #: The statuses that the recorded puts are answered with, in any order.
-    statuses: tuple[object, ...]
-
-    @property
-    def every_byte(self) -> bool:
-        """Whether the line of the index is torn at each of its bytes; elsewhere at a few."""
-        return self.name in EVERY_BYTE
-
-    @property
-    def puts(self) -> list[Step]:
-        """Everything that is shipped, first to last."""
-        steps = [*self.before, *(step for process in self.processes for step in process.steps)]
-        flat = [part for step in steps for part in step.get("puts", [step])]
-        return [step for step in flat if "seed" in step and step["do"] != "tear"]
-
-
-EVERY_BYTE = frozenset(
-    {
-        "first-start",
-        "known-host",
-        "torn-line",
-        "torn-newline",
-        "straddled-block",
-        "dead-writer",
-        "overtaken-same",
-    }
-    | {"no-links", "failed-line-sync", "failed-sync-of-a-dead-writers-line", "two-writers-differ"}
-)
-
-
-def one(name: str, before: tuple[Step, ...], steps: tuple[Step, ...], *statuses: object) -> Scenario:
-    return Scenario(name, before, (Process(steps),), statuses)
+from tests.faults.support.course import START, Process, Scenario, Step, one, put
+from tests.faults.support.scenarios_beside import BESIDE
 
 
 def _dead(name: str, last: Step, *statuses: object, do: str = "die_before_line") -> Scenario:
@@ -84,13 +28,30 @@ def _stopped_start(count: int) -> Scenario:
     return Scenario(f"start-killed-{count}", (), (first, Process((START, put()))), (201,))
 
 
-SCENARIOS: tuple[Scenario, ...] = (
+def _failed_start(count: int) -> Scenario:
+    """A first start whose sync number `count` fails, then one whose syncs do not."""
+    first = Process((START,), (f"fsync:error=EIO:when={count}",))
+    return Scenario(f"start-failed-{count}", (), (first, Process((START, put()))), ("bad-configuration", 201))
+
+
+_INGEST: tuple[Scenario, ...] = (
     one("first-start", (), (START, put()), 201),
     one("new-host", (START, _OTHER), (put(),), 201),
     one("known-host", (START, put(episode="ep-0", seed=7)), (put(),), 201),
     one("repeat", (START, put()), (put(),), 200),
     one("conflict", (START, put()), (put(seed=2),), "conflict"),
     one("straddled-block", (START, *_ALMOST_A_BLOCK), (put("host-b", "the-one-over"),), 201),
+    one(
+        "straddled-block-by-two",
+        (START, *_ALMOST_A_BLOCK[:-1]),
+        (
+            {
+                "do": "grouped",
+                "puts": [put("host-b", f"new-{number}", number, size=10) for number in (1, 2, 3)],
+            },
+        ),
+        *(201, 201, 201),
+    ),
     one("torn-line", (START, _OTHER, _TORN), (put(),), 201),
     one("torn-newline", (START, _OTHER, _DIES, _TORN_WHOLE), (put(),), 201),
     one("ship-and-repeat", (START,), (put(), put(), put(episode="ep-2", seed=2)), 201, 200, 201),
@@ -170,7 +131,12 @@ SCENARIOS: tuple[Scenario, ...] = (
         ("storage-failed", 200),
     ),
     *(_stopped_start(count) for count in (1, 2, 3, 4)),
+    # Of the data folder, of the episodes', of the incoming one, of the index.
+    *(_failed_start(count) for count in (2, 4, 6, 7)),
 )
+
+
+SCENARIOS = _INGEST + BESIDE
 
 
 def scenario(name: str) -> Scenario:

@@ -1,0 +1,155 @@
+"""The protocol of the intake with one step missing or moved."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A change of one place of the package, and what has to notice it."""
+
+    name: str
+    module: str
+    old: str
+    new: str
+    caught_by: str
+
+
+INGEST, STORE, FOLDERS = "ingest.py", "storage/filesystem.py", "storage/folders.py"
+FILES, PUBLISHING = "storage/files.py", "storage/publishing.py"
+LINKING = "storage/linking.py"
+JOURNAL, CATALOG, ATOMIC, BODY = "index/journal.py", "index/catalog.py", "atomic.py", "views/body.py"
+
+MUTANTS = (
+    Mutant("bytes-not-synced", INGEST, "        incoming.sync()\n", "", "new-host"),
+    Mutant(
+        "name-not-synced",
+        PUBLISHING,
+        "            os.fsync(folder)\n            return True",
+        "            return True",
+        "known-host",
+    ),
+    Mutant(
+        "host-folder-not-synced",
+        FOLDERS,
+        "                os.fsync(parent)\n",
+        "                pass\n",
+        "new-host",
+    ),
+    Mutant(
+        "line-not-synced",
+        ATOMIC,
+        "            write_all(fd, piece)\n        sync_lines(fd, path)\n",
+        "            write_all(fd, piece)\n",
+        "known-host",
+    ),
+    Mutant(
+        "line-before-name",
+        INGEST,
+        "        if incoming.publish():\n            index.append(episode)\n",
+        "        index.append(episode)\n        if incoming.publish():\n",
+        "known-host",
+    ),
+    Mutant(
+        "rename-in-place-of-link",
+        LINKING,
+        "        os.link(source, name, dst_dir_fd=folder, follow_symlinks=False)\n",
+        "        os.rename(source, name, dst_dir_fd=folder)\n",
+        "two-writers-differ",
+    ),
+    Mutant(
+        "torn-line-not-mended",
+        JOURNAL,
+        "            self._mend(fd)\n            atomic.append_lines",
+        "            atomic.append_lines",
+        "torn-line",
+    ),
+    Mutant("holes-not-mended", JOURNAL, "atomic.cut_holed_lines(fd)", 'b""', "straddled-block"),
+    Mutant(
+        "lines-behind-a-hole-not-mended",
+        ATOMIC,
+        '    hole = tail.find(b"\\0")\n',
+        '    hole = tail.find(b"\\0", tail.rfind(b"\\n", 0, -1))\n',
+        "straddled-block-by-two",
+    ),
+    Mutant(
+        "name-taken-back",
+        INGEST,
+        "            index.append(episode)\n            incoming.settle()\n",
+        "            try:\n"
+        "                index.append(episode)\n"
+        "            except Exception:\n"
+        "                (store._episodes / upload.key.host_id / upload.key.file_name).unlink()\n"
+        "                raise\n"
+        "            incoming.settle()\n",
+        "failed-line-sync-only",
+    ),
+    Mutant("known-not-made-durable", INGEST, "    index.make_durable()\n", "", "dead-writer-of-a-line"),
+    Mutant("live-upload-not-spared", STORE, "or not try_lock(fd)", "", "recovery_leaves_live_uploads_alone"),
+    Mutant(
+        "short-body-trusted",
+        BODY,
+        "raise BodyTruncated(None, received_bytes=self.received, expected_bytes=self._length)",
+        "pass",
+        "a_short_body_is_an_error",
+    ),
+    Mutant(
+        "digest-trusted",
+        INGEST,
+        "        if actual != upload.sha256:\n",
+        "        if False:\n",
+        "a_body_of_another_digest_is_refused",
+    ),
+    Mutant(
+        "length-stands-for-content",
+        CATALOG,
+        "if self._position(connection) == (inode, end, _fingerprint(stream, end)):",
+        "if self._position(connection)[:2] == (inode, end):",
+        "known-host",
+    ),
+    Mutant(
+        "old-folder-not-synced",
+        ATOMIC,
+        "        sync_folder(path.parent)\n    for",
+        "        pass\n    for",
+        "start-killed-1",
+    ),
+    Mutant(
+        "failed-name-sync-repeated",
+        FILES,
+        "            if found and not",
+        "            if False and not",
+        "failed-folder-sync",
+    ),
+    Mutant(
+        "failed-parent-sync-repeated",
+        FOLDERS,
+        "                    path.rmdir()\n",
+        "                    pass\n",
+        "failed-parent-sync",
+    ),
+    Mutant(
+        "failed-line-sync-repeated",
+        ATOMIC,
+        "    except OSError:\n        _write_end_anew(fd, path)\n",
+        "    except OSError:\n        pass\n",
+        "failed-sync-of-a-dead-writers-line",
+    ),
+    Mutant(
+        "failed-folder-kept",
+        ATOMIC,
+        "                folder.rmdir()\n",
+        "                pass\n",
+        "start-failed-4",
+    ),
+    Mutant(
+        "failed-index-kept",
+        ATOMIC,
+        "        os.unlink(path)\n        raise\n",
+        "        raise\n",
+        "start-failed-7",
+    ),
+    Mutant("marker-kept", STORE, "        self._discard(marker, len(content))\n", "", "no-links"),
+    Mutant("dead-upload-kept", STORE, "            self._discard(path, status.st_size)\n", "", "known-host"),
+)

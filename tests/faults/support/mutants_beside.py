@@ -1,0 +1,271 @@
+"""What writes beside the intake, with one step missing or moved: reports, the gate's list, alerts, reindex."""
+
+from __future__ import annotations
+
+from tests.faults.support.mutants import Mutant
+
+ATOMIC, REPORTS, GATE = "atomic.py", "index/reports.py", "commands/gate_refresh.py"
+ALERTS, NOTIFY, REINDEX = "monitor/alerts.py", "monitor/notify.py", "reindexing.py"
+
+_SYNC_AND_RENAME = "        os.fsync(fd)\n        os.rename(temporary, path)\n"
+_UNLOCKED = "        with self.path.open('a+b') as stream:\n            fd = stream.fileno()\n"
+_SET_ASIDE = """\
+        with atomic.locked_file(set_aside) as fd:
+            atomic.cut_torn_lines(fd)
+            aside.seek(0)
+            atomic.append_lines(fd, set_aside, iter(lambda: aside.read(_PIECE), b""))
+"""
+_SWAP = """\
+        with self._journal.locked() as fd:
+            if not os.path.samestat(os.fstat(fd), os.fstat(old.fileno())):
+                raise StorageFailed("the index was swapped by somebody else meanwhile")
+            old.seek(read_to)
+            for line in _whole_lines(old, atomic.whole_lines_end(fd)):
+                if not _is_line_of_kept(lines, line):
+                    work.write(line)
+            work.flush()
+            self._name(work)
+"""
+
+
+def _of_replacing(name: str, old: str, new: str, suffix: str = "") -> tuple[Mutant, ...]:
+    """Reports and the gate's list are replaced by the same few lines."""
+    return tuple(Mutant(f"{what}-{name}", ATOMIC, old, new, what + suffix) for what in ("report", "gate"))
+
+
+BESIDE = (
+    *_of_replacing("not-synced", _SYNC_AND_RENAME, "        os.rename(temporary, path)\n"),
+    *_of_replacing(
+        "renamed-before-its-sync",
+        _SYNC_AND_RENAME,
+        "        os.rename(temporary, path)\n        os.fsync(fd)\n",
+    ),
+    *_of_replacing(
+        "name-not-synced",
+        "        os.rename(temporary, path)\n        sync_folder(path.parent)\n",
+        "        os.rename(temporary, path)\n",
+    ),
+    *_of_replacing(
+        "unlinked-before-the-rename",
+        "        os.rename(temporary, path)\n",
+        "        path.unlink(missing_ok=True)\n        os.rename(temporary, path)\n",
+    ),
+    *_of_replacing(
+        "written-behind-what-was-left",
+        "        os.ftruncate(fd, 0)\n        write_all(fd, data()",
+        "        write_all(fd, data()",
+        "-after-a-dead-one",
+    ),
+    *_of_replacing(
+        "writers-not-locked-out",
+        "    with locked_file(temporary) as fd:\n",
+        "    with open(temporary, 'ab') as stream:\n        fd = stream.fileno()\n",
+        "-two-at-once",
+    ),
+    *_of_replacing(
+        "lock-of-a-file-that-was-renamed", "if _bears_name(fd, path):", "if True:", "-two-at-once"
+    ),
+    Mutant(
+        "report-written-in-place",
+        REPORTS,
+        "atomic.replace_file(self._path(host_id), report.to_json())",
+        "self._path(host_id).write_bytes(report.to_json())",
+        "report",
+    ),
+    Mutant(
+        "history-written-in-place",
+        REPORTS,
+        "atomic.replace_file(self._history_path(host_id), with_past)",
+        "self._history_path(host_id).write_bytes(with_past())",
+        "report",
+    ),
+    Mutant(
+        "history-read-before-its-turn",
+        REPORTS,
+        "atomic.replace_file(self._history_path(host_id), with_past)",
+        "atomic.replace_file(self._history_path(host_id), with_past())",
+        "report-history-of-two-at-once",
+    ),
+    Mutant(
+        "gate-written-in-place",
+        GATE,
+        "atomic.replace_file(path, snapshot.to_json())",
+        "path.write_bytes(snapshot.to_json())",
+        "gate",
+    ),
+    Mutant(
+        "alert-not-synced",
+        ATOMIC,
+        "            write_all(fd, piece)\n        sync_lines(fd, path)\n",
+        "            write_all(fd, piece)\n",
+        "alert-more",
+    ),
+    Mutant(
+        "alert-file-not-synced",
+        ATOMIC,
+        "        sync_new_file(path)\n",
+        "        pass\n",
+        "alert-generation-of-the-same",
+    ),
+    Mutant(
+        "failed-alert-kept",
+        ATOMIC,
+        "        os.ftruncate(fd, end)\n        raise\n",
+        "        raise\n",
+        "alert-failed-sync",
+    ),
+    Mutant("torn-alert-kept", ALERTS, "            atomic.cut_torn_lines(fd)\n", "", "alert-torn"),
+    Mutant(
+        "holed-alert-kept",
+        ATOMIC,
+        "        os.ftruncate(fd, end)\n    cut_holed_lines(fd)\n",
+        "        os.ftruncate(fd, end)\n",
+        "alert-two-lines",
+    ),
+    Mutant(
+        "runs-not-locked-out",
+        ALERTS,
+        "        with atomic.locked_file(self.path) as fd:\n            atomic.cut_torn_lines(fd)\n",
+        _UNLOCKED + "            atomic.cut_torn_lines(fd)\n",
+        "alert-two-runs",
+    ),
+    Mutant(
+        "generation-not-synced",
+        ALERTS,
+        "                atomic.sync_folder(self.path.parent)\n",
+        "",
+        "alert-generation",
+    ),
+    Mutant(
+        "end-remembered-before-it-is-noted",
+        ALERTS,
+        "            if fresh:\n",
+        "            self._remember(active, current)\n            if fresh:\n",
+        "alert-over",
+    ),
+    Mutant(
+        "memory-written-in-place",
+        ALERTS,
+        "atomic.replace_file(self._state_path, ",
+        "self._state_path.write_bytes(",
+        "alert-more-then-well",
+    ),
+    Mutant("told-before-the-sync", NOTIFY, "        atomic.sync_lines(fd, path)\n", "", "alert-dead-run"),
+    Mutant(
+        "senders-not-locked-out",
+        NOTIFY,
+        "        if lock is None:\n",
+        "        if False:\n",
+        "alert-two-senders",
+    ),
+    Mutant(
+        "sent-written-in-place", NOTIFY, "atomic.replace_file(outbox, ", "outbox.write_bytes(", "alert-more"
+    ),
+    Mutant("set-aside-after-the-swap", REINDEX, _SET_ASIDE + _SWAP, _SWAP + _SET_ASIDE, "reindex"),
+    Mutant(
+        "set-aside-not-synced",
+        REINDEX,
+        'atomic.append_lines(fd, set_aside, iter(lambda: aside.read(_PIECE), b""))',
+        "atomic.write_all(fd, aside.read())",
+        "reindex",
+    ),
+    Mutant("set-aside-file-not-synced", ATOMIC, "        sync_new_file(path)\n", "        pass\n", "reindex"),
+    Mutant(
+        "set-aside-file-synced-twice",
+        ATOMIC,
+        "        os.unlink(path)\n        raise\n",
+        "        raise\n",
+        "reindex-failed-fsync-1",
+    ),
+    Mutant(
+        "set-aside-behind-a-torn-line",
+        REINDEX,
+        "            atomic.cut_torn_lines(fd)\n",
+        "",
+        "reindex-torn-set-aside",
+    ),
+    Mutant(
+        "new-index-not-synced",
+        REINDEX,
+        "        os.fsync(fd)\n        os.rename(self._work, self._journal.path)\n",
+        "        os.rename(self._work, self._journal.path)\n",
+        "reindex",
+    ),
+    Mutant(
+        "new-index-renamed-before-its-sync",
+        REINDEX,
+        "        os.fsync(fd)\n        os.rename(self._work, self._journal.path)\n",
+        "        os.rename(self._work, self._journal.path)\n        os.fsync(fd)\n",
+        "reindex",
+    ),
+    Mutant(
+        "new-index-name-not-synced",
+        REINDEX,
+        "        try:\n            atomic.sync_folder(self._folder)\n",
+        "        try:\n            pass\n",
+        "reindex-then-put",
+    ),
+    Mutant(
+        "new-index-name-synced-twice",
+        REINDEX,
+        "            with atomic.locked_file(self._work) as copy:\n",
+        "            return atomic.sync_folder(self._folder)\n"
+        "            with atomic.locked_file(self._work) as copy:\n",
+        "reindex-failed-fsync-3",
+    ),
+    Mutant(
+        "new-index-copy-not-synced",
+        REINDEX,
+        "                self._sync_and_rename(copy)\n                atomic.sync_folder(self._folder)\n",
+        "                self._sync_and_rename(copy)\n",
+        "reindex-failed-fsync-3",
+    ),
+    Mutant(
+        "old-index-not-locked",
+        REINDEX,
+        "        with self._journal.locked() as fd:\n",
+        "        with self._journal.path.open('rb') as stream:\n            fd = stream.fileno()\n",
+        "reindex-put-in-the-swap",
+    ),
+    Mutant(
+        "new-index-not-locked",
+        REINDEX,
+        'atomic.locked_file(self._work) as work_fd,\n                open(work_fd, "r+b", closefd=False) as work,',
+        "open(self._work, 'w+b') as work,",
+        "reindex-put-after-the-rename",
+    ),
+    Mutant(
+        "lock-of-an-old-index", ATOMIC, "if _bears_name(fd, path):", "if True:", "reindex-put-in-the-swap"
+    ),
+    Mutant(
+        "lines-of-meanwhile-lost",
+        REINDEX,
+        "_whole_lines(old, atomic.whole_lines_end(fd))",
+        "()",
+        "reindex-put-before-the-swap",
+    ),
+    Mutant(
+        "lines-of-meanwhile-twice",
+        REINDEX,
+        "if not _is_line_of_kept(lines, line):",
+        "if True:",
+        "reindex-retry-before-the-swap",
+    ),
+    Mutant(
+        "rebuilt-not-made-durable",
+        REINDEX,
+        "                held.make_durable()\n",
+        "",
+        "reindex-of-an-unsynced-name",
+    ),
+    Mutant(
+        "reindexes-not-locked-out",
+        REINDEX,
+        "            if lock is None:\n",
+        "            if False:\n",
+        "reindex-two-at-once",
+    ),
+    Mutant(
+        "new-index-behind-an-old-one", REINDEX, "                work.truncate(0)\n", "", "reindex-killed"
+    ),
+)
