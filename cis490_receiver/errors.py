@@ -225,6 +225,16 @@ class StorageFailed(ReceiverError):
     default_message = "the receiver could not store this; try again later"
 
 
+class EpisodeDamaged(ReceiverError):
+    """What is stored is visibly not what was acknowledged. It stays as it is until somebody looks at it."""
+
+    code = "episode-damaged"
+    default_message = (
+        "the receiver's copy of this episode is damaged; keep yours, and tell the maintainer to run "
+        "`cis490-receiver verify --quarantine`, after which it can be shipped again"
+    )
+
+
 class EpisodeBusy(ReceiverError):
     """Another upload of the same name is being published right now and did not finish in time."""
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import BinaryIO, Final, Protocol
 
 from cis490_receiver.clock import Clock
-from cis490_receiver.errors import Conflict, EpisodeBusy, ShaMismatch
+from cis490_receiver.errors import Conflict, EpisodeBusy, EpisodeDamaged, ShaMismatch
 from cis490_receiver.index.base import EpisodeIndex
 from cis490_receiver.logfmt import event
 from cis490_receiver.models import Episode, EpisodeKey, Upload
@@ -88,6 +88,7 @@ def receive_episode(
 
     Raises:
         Conflict: other bytes are stored under this name, and stay.
+        EpisodeDamaged: what is stored under this name has lost bytes.
         ShaMismatch: the body is not what was announced; nothing stays.
         BadArchive: `inspector` refuses it; nothing stays.
         ReceiverError: whatever `body`, `store` and `index` raise; nothing was promised.
@@ -158,6 +159,11 @@ def _already_there(upload: Upload, store: EpisodeStore, index: EpisodeIndex, clo
         episode = _find_settled(upload.key, index)
         if episode is None:
             episode = _adopt(upload, held, index, clock)
+        elif held.size_bytes != episode.size_bytes:
+            log.error(
+                event("episode-damaged", host=episode.host_id, id=episode.episode_id, size=held.size_bytes)
+            )
+            raise EpisodeDamaged
         else:
             held.make_durable()
         held.settle()

@@ -263,6 +263,9 @@ def _field(data: dict[str, Any], name: str, kind: type[_T]) -> _T:
         raise ValueError(f"not a record: bad {name}")
     if isinstance(value, int) and abs(value) >= 1 << 63:
         raise ValueError(f"not a record: {name} is out of range")
+    if isinstance(value, str) and not value.isascii():
+        # Nothing that this program writes into a record is anything else.
+        raise ValueError(f"not a record: {name} is not ASCII")
     return value
 
 

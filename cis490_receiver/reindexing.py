@@ -5,6 +5,9 @@ that has none. Only the last step takes the journal's lock: what was appended me
 new file is synced and renamed over the old one. A writer that waited for the lock finds that the name went to
 another file and takes that (`atomic.locked_file`). Interrupted before the rename, nothing happened.
 
+A line that was appended meanwhile describes what its writer, who held the episode, had just stored: it is right,
+and takes the place of whatever line the episode had or was given.
+
 Which episodes have a line is kept in a scratch SQLite file, so memory does not grow with their number.
 """
 
@@ -14,19 +17,21 @@ import contextlib
 import hashlib
 import json
 import os
+import shutil
 import sqlite3
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from itertools import islice, repeat
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import IO, BinaryIO, Final
 
 from cis490_receiver import atomic
 from cis490_receiver.clock import Clock
-from cis490_receiver.errors import EpisodeBusy, StorageFailed
+from cis490_receiver.errors import EpisodeBusy, ReceiverError, StorageFailed
 from cis490_receiver.index.journal import Journal
 from cis490_receiver.models import Episode, EpisodeKey, wall_time
 from cis490_receiver.rebuild import rebuild_held
@@ -37,6 +42,9 @@ _WORK_NAME: Final = "index.jsonl.reindex"
 _HOLD_SECONDS: Final = 60.0
 _BATCH: Final = 256
 _PIECE: Final = 1 << 20
+#: How an episode got its line in the new journal.
+_KEPT: Final = 1
+_REBUILT: Final = 2
 
 #: Told the bytes of each file that was hashed.
 Advance = Callable[[int], None]
@@ -51,6 +59,8 @@ class Outcome:
     set_aside: int = 0
     #: Episodes whose stored length is not their line's: the line is kept, and is right.
     damaged: list[EpisodeKey] = field(default_factory=list)
+    #: Episodes that could not be read: a line that they have is kept, and none is made.
+    unreadable: list[EpisodeKey] = field(default_factory=list)
 
     @property
     def changes(self) -> int:
@@ -70,6 +80,7 @@ class Reindexer:
         self._clock = clock
         self._jobs = jobs or os.cpu_count() or 1
         self._work = folder / _WORK_NAME
+        self._lock = folder / "reindex.lock"
 
     def run(self, *, dry_run: bool = False, advance: Advance = lambda _bytes: None) -> Outcome:
         """Do it, or only look.
@@ -78,22 +89,34 @@ class Reindexer:
             StorageFailed: another run is at it, or an episode cannot be read.
             OSError: the new journal cannot be written; the old one stands.
         """
-        with atomic.locked_file_or_none(self._folder / "reindex.lock") as lock:
+        with atomic.locked_file_or_none(self._lock) as lock:
             if lock is None:
                 raise StorageFailed("another reindex is running")
-            with (
-                _Lines.open() as lines,
-                # Locked until its name is sure to stay: nobody appends to it before.
-                atomic.locked_file(self._work) as work_fd,
-                open(work_fd, "r+b", closefd=False) as work,
-                tempfile.TemporaryFile(dir=self._folder) as aside,
-            ):
-                work.truncate(0)
-                try:
-                    return self._run(lines, work, aside, dry_run=dry_run, advance=advance)
-                finally:
-                    # After the swap the name is gone already.
-                    self._work.unlink(missing_ok=True)
+            return self.run_locked(dry_run=dry_run, advance=advance)
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Wait until no other run is at it, and keep others off."""
+        with atomic.locked_file(self._lock):
+            yield
+
+    def run_locked(self, *, dry_run: bool = False, advance: Advance = lambda _bytes: None) -> Outcome:
+        """`run`, for who is `alone`."""
+        if not self._journal.path.exists():
+            self._journal.prepare()
+        with (
+            _Lines.open() as lines,
+            # Locked until its name is sure to stay: nobody appends to it before.
+            atomic.locked_file(self._work) as work_fd,
+            open(work_fd, "r+b", closefd=False) as work,
+            tempfile.TemporaryFile(dir=self._folder) as aside,
+        ):
+            work.truncate(0)
+            try:
+                return self._run(lines, work, aside, dry_run=dry_run, advance=advance)
+            finally:
+                # After the swap the name is gone already.
+                self._work.unlink(missing_ok=True)
 
     def _run(
         self, lines: _Lines, work: IO[bytes], aside: IO[bytes], *, dry_run: bool, advance: Advance
@@ -104,7 +127,8 @@ class Reindexer:
             _count_lines(lines, stream, end)
             self._keep_good_lines(lines, _whole_lines(stream, end), work, aside, outcome)
             newest = _Newest(stream, end)
-            for episode in self._rebuild_missing(lines, newest, advance):
+            rebuild = partial(self._rebuild, newest=newest, outcome=outcome, dry_run=dry_run)
+            for episode in self._rebuild_missing(lines, rebuild, advance):
                 work.write(episode.to_line())
                 outcome.rebuilt += 1
             if outcome.changes and not dry_run:
@@ -129,7 +153,12 @@ class Reindexer:
             episode = Episode.from_line(line)
         except ValueError:
             return "not-a-record"
-        stream = self._store.open(episode.key)
+        try:
+            stream = self._store.open(episode.key)
+        except ReceiverError:
+            # It is there, and its line may well be right.
+            outcome.unreadable.append(episode.key)
+            return None if lines.keep(episode.key) else "duplicate"
         if stream is None:
             return "no-episode"
         with stream:
@@ -143,28 +172,37 @@ class Reindexer:
             outcome.damaged.append(episode.key)
         return None
 
-    def _rebuild_missing(self, lines: _Lines, newest: _Newest, advance: Advance) -> Iterator[Episode]:
+    def _rebuild_missing(
+        self, lines: _Lines, rebuild: Callable[[EpisodeKey], Episode | None], advance: Advance
+    ) -> Iterator[Episode]:
         """A line for each episode that has none, hashed on all cores, a batch in memory at a time."""
         keys = (key for key in self._store.all_keys() if not lines.is_kept(key))
         with ThreadPoolExecutor(self._jobs) as pool:
             while batch := list(islice(keys, _BATCH)):
-                for episode in pool.map(self._rebuild, batch, repeat(newest)):
+                for episode in pool.map(rebuild, batch):
                     if episode is not None:
                         advance(episode.size_bytes)
-                        lines.keep(episode.key)
+                        lines.keep(episode.key, rebuilt=True)
                         yield episode
 
-    def _rebuild(self, key: EpisodeKey, newest: _Newest) -> Episode | None:
-        """The line of a published episode; None when it has one after all, or is gone. Its writer, if it had
-        one a moment ago, has appended its line by the time that it lets go of the episode."""
+    def _rebuild(
+        self, key: EpisodeKey, newest: _Newest, outcome: Outcome, *, dry_run: bool
+    ) -> Episode | None:
+        """The line of a published episode; None when it has one after all, is gone or cannot be read. Its writer,
+        if it had one a moment ago, has appended its line by the time that it lets go of the episode."""
         try:
             with self._store.hold(key, wait_seconds=_HOLD_SECONDS) as held:
                 if held is None or newest.has(key):
                     return None
                 episode = rebuild_held(key, held.hexdigest(), held)
-                held.make_durable()
+                if not dry_run:
+                    # Whoever published it may have failed to make its name durable: that is done over.
+                    held.republish()
                 return episode
         except EpisodeBusy:
+            return None
+        except ReceiverError:
+            outcome.unreadable.append(key)
             return None
 
     def _swap(self, lines: _Lines, work: IO[bytes], aside: IO[bytes], old: BinaryIO, read_to: int) -> None:
@@ -177,12 +215,34 @@ class Reindexer:
         with self._journal.locked() as fd:
             if not os.path.samestat(os.fstat(fd), os.fstat(old.fileno())):
                 raise StorageFailed("the index was swapped by somebody else meanwhile")
+            end = atomic.whole_lines_end(fd)
             old.seek(read_to)
-            for line in _whole_lines(old, atomic.whole_lines_end(fd)):
-                if not _is_line_of_kept(lines, line):
-                    work.write(line)
+            overtaken = lines.overtaken(_keys(_whole_lines(old, end)), self._store)
+            if overtaken:
+                self._take_out(overtaken, work, set_aside)
+            old.seek(read_to)
+            for line in _whole_lines(old, end):
+                work.write(line)
             work.flush()
             self._name(work)
+
+    def _take_out(self, keys: set[EpisodeKey], work: IO[bytes], set_aside: Path) -> None:
+        """Take the lines of `keys` out of the new journal and set them aside. Few, in a moment between two writers;
+        so it may cost a copy."""
+        with tempfile.TemporaryFile(dir=self._folder) as rest:
+            work.seek(0)
+            taken = []
+            for line in work:
+                if Episode.from_line(line).key in keys:
+                    taken.append(self._set_aside_line(line, "overtaken"))
+                else:
+                    rest.write(line)
+            with atomic.locked_file(set_aside) as fd:
+                atomic.append_lines(fd, set_aside, taken)
+            rest.seek(0)
+            work.seek(0)
+            work.truncate()
+            shutil.copyfileobj(rest, work)
 
     def _name(self, work: IO[bytes]) -> None:
         """Make the new journal the journal, durably. The caller holds the locks of both.
@@ -242,19 +302,29 @@ class _Lines:
         """Whether the journal has several lines of `key`."""
         return self._look_up("count", key) > 1
 
-    def keep(self, key: EpisodeKey) -> bool:
+    def keep(self, key: EpisodeKey, *, rebuilt: bool = False) -> bool:
         """Note that a line of `key` is in the new journal; False when one is there already."""
         if self.is_kept(key):
             return False
         self._connection.execute(
-            "INSERT INTO lines VALUES (?, ?, 1, 1) ON CONFLICT DO UPDATE SET kept = 1",
-            (key.host_id, key.episode_id),
+            "INSERT INTO lines VALUES (?, ?, 1, ?) ON CONFLICT DO UPDATE SET kept = excluded.kept",
+            (key.host_id, key.episode_id, _REBUILT if rebuilt else _KEPT),
         )
         return True
 
     def is_kept(self, key: EpisodeKey) -> bool:
         """Whether a line of `key` is in the new journal."""
-        return self._look_up("kept", key) == 1
+        return self._look_up("kept", key) != 0
+
+    def overtaken(self, appended: Iterable[EpisodeKey], store: EpisodeStore) -> set[EpisodeKey]:
+        """Whose line in the new journal is not to stay: those that have one among the lines that were `appended`
+        meanwhile, and those whose line was rebuilt for what is not published any more."""
+        found = {key for key in appended if self.is_kept(key)}
+        rebuilt = self._connection.execute(
+            "SELECT host_id, episode_id FROM lines WHERE kept = ?", (_REBUILT,)
+        )
+        found.update(key for key in (EpisodeKey(*row) for row in rebuilt) if not store.exists(key))
+        return found
 
     def _look_up(self, column: str, key: EpisodeKey) -> int:
         sql = f"SELECT {column} FROM lines WHERE host_id = ? AND episode_id = ?"
@@ -289,9 +359,8 @@ def _whole_lines(stream: BinaryIO, end: int) -> Iterator[bytes]:
 
 
 def _count_lines(lines: _Lines, stream: BinaryIO, end: int) -> None:
-    for line in _whole_lines(stream, end):
-        with contextlib.suppress(ValueError):
-            lines.count(Episode.from_line(line).key)
+    for key in _keys(_whole_lines(stream, end)):
+        lines.count(key)
     stream.seek(0)
 
 
@@ -302,9 +371,7 @@ def _describes(episode: Episode, stream: BinaryIO) -> bool:
     return digest.hexdigest() == episode.sha256
 
 
-def _is_line_of_kept(lines: _Lines, line: bytes) -> bool:
-    """Whether a line was rebuilt for the episode of this one, whose client came back after that."""
-    try:
-        return lines.is_kept(Episode.from_line(line).key)
-    except ValueError:
-        return False
+def _keys(lines: Iterable[bytes]) -> Iterator[EpisodeKey]:
+    for line in lines:
+        with contextlib.suppress(ValueError):
+            yield Episode.from_line(line).key

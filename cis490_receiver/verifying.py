@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from cis490_receiver import archive, atomic
+from cis490_receiver.errors import ReceiverError
 from cis490_receiver.index.base import EpisodeIndex
 from cis490_receiver.models import Episode, EpisodeKey, Filters
 from cis490_receiver.storage.base import EpisodeStore
@@ -30,7 +31,7 @@ class Damage:
     """What is wrong with an episode."""
 
     key: EpisodeKey
-    #: ``missing``, ``size``, ``sha256``, ``archive`` or ``meta``.
+    #: ``missing``, ``unreadable``, ``size``, ``sha256``, ``archive`` or ``meta``.
     kind: str
     detail: str
 
@@ -93,7 +94,7 @@ class Verifier:
         """Check episode by episode. A run that ends early, by its deadline or by ^C, leaves its place.
 
         Raises:
-            ReceiverError: the index or an episode cannot be read.
+            ReceiverError: the index cannot be read.
         """
         report = Report()
         cursor = self._place() if resume else None
@@ -122,17 +123,22 @@ class Verifier:
             cursor = page.next
 
     def _check_one(self, episode: Episode, report: Report, advance: Advance) -> None:
-        stream = self._store.open(episode.key)
         report.checked += 1
-        if stream is None:
-            report.damaged.append(Damage(episode.key, "missing", "there is no such file"))
-            return
-        with stream:
-            report.size_bytes += os.fstat(stream.fileno()).st_size
-            damage = check_episode(episode, stream, self._throttle)
+        try:
+            damage = self._look_at(episode, report)
+        except (ReceiverError, OSError) as exc:
+            damage = Damage(episode.key, "unreadable", str(exc.__cause__ or exc))
         if damage is not None:
             report.damaged.append(damage)
         advance(episode.size_bytes)
+
+    def _look_at(self, episode: Episode, report: Report) -> Damage | None:
+        stream = self._store.open(episode.key)
+        if stream is None:
+            return Damage(episode.key, "missing", "there is no such file")
+        with stream:
+            report.size_bytes += os.fstat(stream.fileno()).st_size
+            return check_episode(episode, stream, self._throttle)
 
     def _place(self) -> str | None:
         try:

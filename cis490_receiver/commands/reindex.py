@@ -31,7 +31,7 @@ def command(dry_run: bool, jobs: int | None, as_json: bool) -> None:
     Good lines are kept as they are. An episode without a line gets one, from its bytes and the meta.json in
     it. A line without an episode is moved to index-set-aside.jsonl. All of it is swapped in at once;
     interrupted at any point, the old index stays. Exit status 1: an episode is damaged (its size is not its
-    line's), or with --dry-run, something would change.
+    line's) or cannot be read, or with --dry-run, something would change.
     """
     settings = load()
     folder = data_folder(settings)
@@ -48,7 +48,8 @@ def command(dry_run: bool, jobs: int | None, as_json: bool) -> None:
         click.echo("reindex: interrupted, the index is as it was", err=True)
         raise SystemExit(130) from None
     click.echo(json.dumps(_as_dict(outcome, dry_run), indent=2) if as_json else _as_text(outcome, dry_run))
-    raise SystemExit(1 if outcome.damaged or (dry_run and outcome.changes) else 0)
+    wrong = outcome.damaged or outcome.unreadable or (dry_run and outcome.changes)
+    raise SystemExit(1 if wrong else 0)
 
 
 def _as_dict(outcome: Outcome, dry_run: bool) -> dict[str, Any]:
@@ -57,6 +58,7 @@ def _as_dict(outcome: Outcome, dry_run: bool) -> dict[str, Any]:
         "rebuilt": outcome.rebuilt,
         "set_aside": outcome.set_aside,
         "damaged": [str(key) for key in outcome.damaged],
+        "unreadable": [str(key) for key in outcome.unreadable],
         "swapped": outcome.changes > 0 and not dry_run,
     }
 
@@ -65,6 +67,7 @@ def _as_text(outcome: Outcome, dry_run: bool) -> str:
     done = f"{outcome.kept} lines kept, {outcome.rebuilt} rebuilt, {outcome.set_aside} set aside"
     lines = [f"{done}, {len(outcome.damaged)} episodes damaged"]
     lines += [f"  damaged: {key} is not as long as its line says" for key in outcome.damaged[:20]]
+    lines += [f"  unreadable: {key}" for key in outcome.unreadable[:20]]
     if outcome.damaged:
         lines.append("  `cis490-receiver verify --quarantine` moves damaged episodes out of the way")
     if not outcome.changes:

@@ -14,13 +14,13 @@ from cis490_receiver import logfmt
 from cis490_receiver.backends import use_backends
 from cis490_receiver.clock import SystemClock
 from cis490_receiver.commands.shared import data_folder, json_option, progress
-from cis490_receiver.config import Settings, load
+from cis490_receiver.config import load
 from cis490_receiver.errors import BadRequest, ReceiverError
-from cis490_receiver.index.local import LocalIndex
+from cis490_receiver.models import EpisodeKey
 from cis490_receiver.policy.query import parse_filters
+from cis490_receiver.quarantine import put_in_quarantine
 from cis490_receiver.reindexing import Reindexer
-from cis490_receiver.storage.filesystem import FilesystemStore
-from cis490_receiver.verifying import Damage, Report, Throttle, Verifier
+from cis490_receiver.verifying import Report, Throttle, Verifier
 
 
 def _parse_percentage(ctx: click.Context, param: click.Parameter, value: str) -> float:
@@ -76,27 +76,24 @@ def command(
         filters = parse_filters({name: value for name, value in given.items() if value is not None})
         with progress("verifying", show=not as_json) as advance:
             report = verifier.run(filters, resume=resume, advance=advance)
-        moved = _quarantine(settings, store, index, report) if quarantine else []
     except BadRequest as exc:
         raise click.UsageError(exc.message) from None
     except (ReceiverError, OSError) as exc:
         click.echo(f"verify: could not go on: {exc}", err=True)
         raise SystemExit(1) from None
+    moved: list[EpisodeKey] = []
+    try:
+        if quarantine:
+            put_in_quarantine(
+                report, store, index, Reindexer(folder, store, index.journal, SystemClock()), moved
+            )
+    except (ReceiverError, OSError) as exc:
+        click.echo(f"verify: the quarantine is not done: {exc.__cause__ or exc}; run it again", err=True)
     click.echo(json.dumps(_as_dict(report, moved), indent=2) if as_json else _as_text(report, moved))
     raise SystemExit(1 if report.damaged else 0)
 
 
-def _quarantine(
-    settings: Settings, store: FilesystemStore, index: LocalIndex, report: Report
-) -> list[Damage]:
-    """Move what is spoilt aside, then take its lines out of the index."""
-    moved = [damage for damage in report.damaged if damage.spoils and store.quarantine(damage.key)]
-    if moved:
-        Reindexer(settings.data_dir, store, index.journal, SystemClock()).run()
-    return moved
-
-
-def _as_dict(report: Report, moved: list[Damage]) -> dict[str, Any]:
+def _as_dict(report: Report, moved: list[EpisodeKey]) -> dict[str, Any]:
     return {
         "checked": report.checked,
         "size_bytes": report.size_bytes,
@@ -105,11 +102,11 @@ def _as_dict(report: Report, moved: list[Damage]) -> dict[str, Any]:
             {"host_id": d.key.host_id, "episode_id": d.key.episode_id, "kind": d.kind, "detail": d.detail}
             for d in report.damaged
         ],
-        "quarantined": [str(damage.key) for damage in moved],
+        "quarantined": [str(key) for key in moved],
     }
 
 
-def _as_text(report: Report, moved: list[Damage]) -> str:
+def _as_text(report: Report, moved: list[EpisodeKey]) -> str:
     lines = [
         f"{report.checked} episodes read, {report.size_bytes / 1e9:.2f} GB, {len(report.damaged)} damaged"
     ]

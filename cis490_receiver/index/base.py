@@ -43,6 +43,12 @@ class EpisodeIndex(Protocol):
         """
         ...
 
+    def check_writable(self) -> None:
+        """Raises:
+        StorageFailed: nothing can be appended now.
+        """
+        ...
+
     def make_durable(self) -> None:
         """Put every record that can be seen on stable storage, whoever appended it. After a crash no other
         one is there: a record that was torn is mended or gone, one that was taken back stays away.

@@ -7,6 +7,7 @@ sync when one does.
 
 from __future__ import annotations
 
+import errno
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -48,9 +49,11 @@ class GroupCommit:
             raise mine.failure
 
     def _lead(self, batch: list[_Waiting]) -> None:
-        failure: Exception | None = None
+        # What a thread that is being ended leaves behind: nobody may take its lines for written.
+        failure: Exception | None = OSError(errno.ECANCELED, "the writer was ended")
         try:
             self._write(b"".join(waiting.line for waiting in batch))
+            failure = None
         except Exception as exc:
             failure = exc
         finally:

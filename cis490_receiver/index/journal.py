@@ -54,6 +54,13 @@ class Journal:
             self._mend(fd)
             atomic.append_lines(fd, self.path, [lines])
 
+    def check_writable(self) -> None:
+        """See `EpisodeIndex.check_writable`. A journal that is absent is made by the next append."""
+        usable = self.path.is_file() if self.path.exists() else self.path.parent.is_dir()
+        if not usable or not os.access(self.path if self.path.exists() else self.path.parent, os.W_OK):
+            log.error(event("storage-failed", doing="access", file=self.path.name, reason="not writable"))
+            raise StorageFailed
+
     def make_durable(self) -> None:
         """See `EpisodeIndex.make_durable`."""
         try:

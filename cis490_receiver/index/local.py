@@ -54,6 +54,10 @@ class LocalIndex:
         """See `EpisodeIndex.append`."""
         self.journal.append(episode)
 
+    def check_writable(self) -> None:
+        """See `EpisodeIndex.check_writable`."""
+        self.journal.check_writable()
+
     def make_durable(self) -> None:
         """See `EpisodeIndex.make_durable`."""
         self.journal.make_durable()

@@ -110,6 +110,9 @@ class IncomingFile:
         with storage_errors("write"):
             self._writer.flush()
         with storage_errors("fsync"):
+            # Whatever a file system may do to a write: what is published has the length that was hashed.
+            if os.fstat(self._fd).st_size != self._writer.size_bytes:
+                raise OSError(errno.EIO, "the file has not the length that was written")
             os.fsync(self._fd)
 
     def publish(self) -> bool:

@@ -25,7 +25,7 @@ import logging
 import os
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -58,9 +58,22 @@ class FilesystemStore:
         self._buffers = Buffers()
 
     def prepare(self) -> None:
-        """Create the folders, durably."""
-        atomic.make_folder(self._episodes)
-        atomic.make_folder(self._incoming)
+        """Create the folders, durably.
+
+        Raises:
+            OSError: they cannot be made, or not be used: an upload is linked from one into the other.
+        """
+        for folder in (self._episodes, self._incoming):
+            if folder.is_symlink():
+                raise OSError(
+                    errno.ELOOP, f"{folder.name} is a symbolic link; mount or move the whole data folder"
+                )
+            atomic.make_folder(folder)
+        if self._episodes.stat().st_dev != self._incoming.stat().st_dev:
+            raise OSError(
+                errno.EXDEV,
+                "incoming and episodes are on different file systems; mount the whole data folder",
+            )
 
     def free_bytes(self) -> int:
         """See `EpisodeStore.free_bytes`."""
@@ -135,19 +148,19 @@ class FilesystemStore:
                 if protocol.is_valid_id(host.name) and host.is_dir(follow_symlinks=False):
                     yield from self._keys_of(host.name)
 
-    def quarantine(self, key: EpisodeKey) -> bool:
+    def quarantine(self, key: EpisodeKey, is_rotten: Callable[[HeldFile], bool]) -> bool:
         """Move the published episode `key` to ``quarantine/``, durably, keeping what was moved there before.
         Its name is free for another upload then. For episodes whose bytes are not what was acknowledged, and
-        for nothing else.
+        for nothing else: `is_rotten` has the last word, while nobody else can be at the episode.
 
         Returns:
-            False when nothing is published under `key`.
+            False when nothing is published under `key`, or it is not rotten.
 
         Raises:
             StorageFailed: it cannot be moved.
         """
         with self.hold(key, wait_seconds=_QUARANTINE_SECONDS) as held, storage_errors("quarantine"):
-            if held is None:
+            if held is None or not is_rotten(held):
                 return False
             folder = self._quarantine / key.host_id
             atomic.make_folder(folder)

@@ -33,8 +33,8 @@ class _Folder:
 
 
 class HostFolders:
-    """Threads and processes may share the folder `episodes`. Folders that were written to stay open, which a fork
-    does not harm: whether the name still means the same folder is looked at each time."""
+    """Threads and processes may share the folder `episodes`. A folder that was written to stays open, so that no
+    other one can take its inode; whether the name still means it is looked at each time."""
 
     def __init__(self, episodes: Path) -> None:
         self._prefix = f"{episodes}{os.sep}"
@@ -61,22 +61,39 @@ class HostFolders:
 
     @contextlib.contextmanager
     def for_writing(self, host_id: str) -> Iterator[int]:
-        """The same, made when absent. After a crash the folder is there."""
-        folder = self._known(host_id) or self._make(host_id)
-        yield folder.fd
+        """The same, made when absent. After a crash the folder is there.
 
-    def _known(self, host_id: str) -> _Folder | None:
+        The descriptor is the caller's alone: the kernel tells of a failed write-back once for each open file
+        description (fsync(2)), and of two writers who shared one the second would not hear of it.
+        """
+        fd = self._open_synced(host_id)
+        if fd is None:
+            fd = self._make(host_id)
+        try:
+            yield fd
+        finally:
+            os.close(fd)
+
+    def _open_synced(self, host_id: str) -> int | None:
         """None when there is no folder, or one that another process may have made and not synced."""
-        folder = self._synced.get(host_id)
-        if folder is None:
+        known = self._synced.get(host_id)
+        if known is None:
             return None
         try:
-            named = os.lstat(self._prefix + host_id)
+            fd = os.open(self._prefix + host_id, _FLAGS)
         except FileNotFoundError:
             return None
-        return folder if (named.st_dev, named.st_ino) == folder.identity else None
+        try:
+            status = os.fstat(fd)
+        except OSError:
+            os.close(fd)
+            raise
+        if (status.st_dev, status.st_ino) == known.identity:
+            return fd
+        os.close(fd)
+        return None
 
-    def _make(self, host_id: str) -> _Folder:
+    def _make(self, host_id: str) -> int:
         """One at a time: who fails to sync the entry takes the folder away again, since a second sync would
         succeed and mean nothing, and nobody may have put anything into it meanwhile."""
         path = self._episodes / host_id
@@ -92,9 +109,10 @@ class HostFolders:
                     path.rmdir()
                 raise
             folder = _Folder(os.open(path, _FLAGS))
+            fd = os.open(path, _FLAGS)
         finally:
             os.close(parent)
         if len(self._synced) >= OPEN_FOLDERS:
             self._synced.clear()
         self._synced[host_id] = folder
-        return folder
+        return fd

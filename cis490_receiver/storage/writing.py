@@ -179,15 +179,16 @@ class _WriterThread:
         if self._direct and count < len(buffer):
             # The last piece is no whole number of blocks.
             self._direct = not _set_direct(self._fd, False)
-        with memoryview(buffer) as view, view[:count] as filled:
-            try:
-                atomic.write_all(self._fd, filled)
-            except OSError as exc:
-                if exc.errno != errno.EINVAL or not self._direct:
-                    raise
-                # The file system wants larger blocks than these after all.
-                self._direct = not _set_direct(self._fd, False)
-                atomic.write_all(self._fd, filled)
+        with memoryview(buffer) as view:
+            done = 0
+            while done < count:
+                try:
+                    done += os.write(self._fd, view[done:count])
+                except OSError as exc:
+                    if exc.errno != errno.EINVAL or not self._direct:
+                        raise
+                    # The file system wants larger blocks than these after all, or took a part of one.
+                    self._direct = not _set_direct(self._fd, False)
 
 
 def _set_direct(fd: int, direct: bool) -> bool:

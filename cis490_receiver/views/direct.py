@@ -9,6 +9,7 @@ path (`views.body`).
 
 from __future__ import annotations
 
+import socket
 from typing import Any
 
 from gunicorn.http.body import Body, LengthReader
@@ -41,7 +42,8 @@ class DirectStream:
         filled = self._take_ahead(view)
         try:
             while filled < len(view):
-                count = self._recv_into(view[filled:])
+                # Fewer, longer calls; the socket's own time limit ends one that gets too little.
+                count = self._recv_into(view[filled:], 0, socket.MSG_WAITALL)
                 if count == 0:
                     break
                 filled += count

@@ -48,6 +48,7 @@ STATUS: Final[dict[type[errors.ReceiverError], int]] = {
     errors.NotReady: 503,
     errors.StorageFull: 507,
     errors.StorageFailed: 500,
+    errors.EpisodeDamaged: 500,
     errors.EpisodeBusy: 503,
 }
 
@@ -57,6 +58,7 @@ RETRY_AFTER: Final[dict[type[errors.ReceiverError], int]] = {
     errors.DiskReserve: 300,
     errors.StorageFull: 300,
     errors.StorageFailed: 60,
+    errors.EpisodeDamaged: 3600,
     errors.EpisodeBusy: 5,
     errors.NotReady: 60,
 }

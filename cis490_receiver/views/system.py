@@ -52,6 +52,7 @@ def not_ready_reasons(services: Services) -> list[str]:
     reasons = []
     try:
         services.store.check_writable()
+        services.index.check_writable()
         check_reserve(services.store.free_bytes(), 0, services.settings.disk_reserve_bytes)
     except ReceiverError as exc:
         reasons.append(exc.code)

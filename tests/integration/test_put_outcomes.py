@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +13,7 @@ import pytest
 
 from cis490_receiver.models import Episode
 from tests.support.archives import make_episode
-from tests.support.receiver import Receiver, put_headers
+from tests.support.receiver import AUTH, Receiver, put_headers
 
 
 def test_new_then_repeat_then_conflict(receiver: Receiver) -> None:
@@ -131,3 +133,25 @@ def test_refused_puts_are_facts(receiver: Receiver) -> None:
     assert (fact["code"], fact["code_commit"]) == ("bad-schema-version", "c" * 40)
     [flood] = facts("rejections-unauthenticated.jsonl")
     assert (flood["status"], flood["authenticated"]) == (401, False)
+
+
+def test_a_stored_copy_that_lost_bytes_is_not_taken_for_the_episode(receiver: Receiver) -> None:
+    assert receiver.put("h", "e", make_episode(1)).status == 201
+    stored = receiver.data_dir / "episodes" / "h" / "e.tar.zst"
+    os.truncate(stored, 10)
+    answer = receiver.put("h", "e", make_episode(1))
+    assert (answer.status, answer.json["code"]) == (500, "episode-damaged")
+    assert "verify --quarantine" in answer.json["error"] and answer.headers["Retry-After"]
+    assert stored.stat().st_size == 10
+    assert len(receiver.index()) == 1
+
+
+def test_a_line_that_no_program_of_ours_wrote_does_not_turn_reading_off(receiver: Receiver) -> None:
+    assert receiver.put("h", "e", make_episode(1)).status == 201
+    journal = receiver.data_dir / "index.jsonl"
+    line = journal.read_bytes()
+    odd = json.loads(line) | {"episode_id": "odd", "code_commit": "\ud800"}
+    journal.write_bytes(line + json.dumps(odd).encode() + b"\n")
+    page = receiver.request("GET", "/v1/episodes", headers=AUTH)
+    assert [episode["episode_id"] for episode in page.json["episodes"]] == ["e"]
+    assert receiver.put("h", "e", make_episode(1)).status == 200

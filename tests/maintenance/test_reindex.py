@@ -13,6 +13,10 @@ from typing import Any
 import flask
 import pytest
 
+from cis490_receiver import reindexing
+from cis490_receiver.backends import use_backends
+from cis490_receiver.clock import SystemClock
+from cis490_receiver.config import Settings
 from tests.support.archives import make_episode
 from tests.support.receiver import AUTH, BIN, Receiver, clean_environment
 
@@ -159,3 +163,78 @@ def test_two_at_once_exclude_each_other(receiver: Receiver) -> None:
             text=True,
         )
     assert done.returncode == 1 and "another reindex is running" in done.stderr
+
+
+def test_a_line_that_was_appended_meanwhile_takes_the_place_of_an_old_one(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file of a line is gone; while reindex reads, the host ships other bytes under its name."""
+    for name in ("e", "gone"):
+        assert receiver.put("h", name, make_episode(1)).status == 201
+        (receiver.data_dir / "episodes" / "h" / f"{name}.tar.zst").unlink()
+    count = reindexing._count_lines
+
+    def count_and_ship(*arguments: Any) -> None:
+        count(*arguments)
+        assert receiver.put("h", "e", make_episode(2, size=1)).status == 201
+
+    monkeypatch.setattr(reindexing, "_count_lines", count_and_ship)
+    own_reindexer(receiver).run()
+    [line] = receiver.index()
+    assert line["sha256"] == make_episode(2, size=1).sha256
+    set_aside = (receiver.data_dir / "index-set-aside.jsonl").read_text()
+    assert set_aside.count("no-episode") == 1 and set_aside.count("overtaken") == 1
+    assert receiver.put("h", "e", make_episode(2, size=1)).status == 200
+    assert receiver.put("h", "e", make_episode(1)).status == 409
+
+
+def test_no_line_is_made_for_what_is_gone_by_the_swap(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    receiver.put("h", "stays", make_episode(1))
+    receiver.put("h", "goes", make_episode(2))
+    (receiver.data_dir / "index.jsonl").write_bytes(b"")
+    swap = reindexing.Reindexer._swap
+
+    def remove_and_swap(*arguments: Any) -> None:
+        (receiver.data_dir / "episodes" / "h" / "goes.tar.zst").unlink()
+        swap(*arguments)
+
+    monkeypatch.setattr(reindexing.Reindexer, "_swap", remove_and_swap)
+    own_reindexer(receiver).run()
+    assert [line["episode_id"] for line in receiver.index()] == ["stays"]
+
+
+def test_a_name_whose_sync_failed_is_done_over_before_its_line_is_made(receiver: Receiver) -> None:
+    """What a failed upload left: a file with two names and no line. Syncing the name again would mean nothing."""
+    receiver.put("h", "e", make_episode(1))
+    (receiver.data_dir / "index.jsonl").write_bytes(b"")
+    stored = receiver.data_dir / "episodes" / "h" / "e.tar.zst"
+    trace = receiver.data_dir / "incoming" / f"h~e~{'0' * 32}"
+    os.link(stored, trace)
+    inode = os.stat(stored.parent).st_mtime_ns
+    assert reindex(receiver, "--dry-run", status=1)["rebuilt"] == 1
+    assert os.stat(stored.parent).st_mtime_ns == inode
+    assert reindex(receiver)["rebuilt"] == 1
+    assert os.stat(stored.parent).st_mtime_ns != inode, "the name was not made anew"
+    assert_agreement(receiver)
+
+
+def test_a_missing_index_is_made_anew_and_missed_by_readiness_when_it_cannot_be(receiver: Receiver) -> None:
+    receiver.put("h", "e", make_episode(1))
+    journal = receiver.data_dir / "index.jsonl"
+    journal.unlink()
+    assert reindex(receiver)["rebuilt"] == 1
+    assert_agreement(receiver)
+    journal.rename(journal.with_name("aside"))
+    journal.mkdir()
+    ready = receiver.request("GET", "/v1/ready")
+    assert ready.status == 503 and b"storage-failed" in ready.body
+    journal.rmdir()
+    journal.with_name("aside").rename(journal)
+    assert receiver.request("GET", "/v1/ready").status == 200
+
+
+def own_reindexer(receiver: Receiver) -> reindexing.Reindexer:
+    store, index = use_backends(Settings(data_dir=receiver.data_dir))
+    return reindexing.Reindexer(receiver.data_dir, store, index.journal, SystemClock())

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import subprocess
+from pathlib import Path
 from typing import Any
 
+from cis490_receiver.backends import use_backends
+from cis490_receiver.clock import SystemClock
+from cis490_receiver.config import Settings
+from cis490_receiver.models import EpisodeKey, Filters
+from cis490_receiver.quarantine import put_in_quarantine
+from cis490_receiver.reindexing import Reindexer
+from cis490_receiver.verifying import Throttle, Verifier
 from tests.support.archives import Archive, make_episode
 from tests.support.receiver import AUTH, BIN, Receiver, clean_environment
 
@@ -60,6 +69,75 @@ def test_every_kind_of_damage_is_named_and_only_rot_is_quarantined(receiver: Rec
     # The name is free: the host may ship the good bytes again.
     assert receiver.put("h", "rotten", rotten).status == 201
     assert receiver.request("GET", "/v1/episodes/h/rotten.tar.zst", headers=AUTH).body == rotten.data
+
+
+def test_what_was_shipped_again_meanwhile_is_not_quarantined(receiver: Receiver) -> None:
+    """Two runs find the same rot; one moves it, the host ships the episode again, and then the other one comes."""
+    good = make_episode(1)
+    receiver.put("h", "e", good)
+    rot(receiver, "e")
+    settings = Settings(data_dir=receiver.data_dir)
+    store, index = use_backends(settings)
+    report = Verifier(receiver.data_dir, store, index, throttle=Throttle(None)).run(Filters(), resume=False)
+    assert [damage.kind for damage in report.damaged] == ["sha256"]
+    assert verify(receiver, "--quarantine", status=1)["quarantined"] == ["h/e"]
+    assert receiver.put("h", "e", good).status == 201
+    moved: list[EpisodeKey] = []
+    reindexer = Reindexer(receiver.data_dir, store, index.journal, SystemClock())
+    put_in_quarantine(report, store, index, reindexer, moved)
+    assert moved == []
+    assert receiver.request("GET", "/v1/episodes/h/e.tar.zst", headers=AUTH).body == good.data
+    assert [line["episode_id"] for line in receiver.index()] == ["e"]
+
+
+def test_a_quarantine_waits_for_a_reindex_and_mends_what_one_left(receiver: Receiver) -> None:
+    receiver.put("h", "rotten", make_episode(1))
+    receiver.put("h", "gone", make_episode(2))
+    rot(receiver, "rotten")
+    with open(receiver.data_dir / "reindex.lock", "a") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        command = [str(BIN / "cis490-receiver"), "verify", "--quarantine"]
+        run = subprocess.Popen(
+            command,
+            env=clean_environment(data_dir=receiver.data_dir, disk_reserve_bytes=0, syslog_address=""),
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        while not locks_waited_for(run.pid):
+            assert run.poll() is None
+        assert (receiver.data_dir / "episodes" / "h" / "rotten.tar.zst").exists()
+    said, _ = run.communicate(timeout=30)
+    assert "h/rotten" in said and "moved to quarantine" in said
+    assert [line["episode_id"] for line in receiver.index()] == ["gone"]
+    # As after a quarantine that was killed between the file and its line.
+    (receiver.data_dir / "episodes" / "h" / "gone.tar.zst").unlink()
+    verify(receiver, "--quarantine", status=1)
+    assert receiver.index() == []
+
+
+def test_what_cannot_be_read_is_named_and_the_rest_is_looked_at(receiver: Receiver) -> None:
+    for number in range(3):
+        receiver.put("h", f"e{number}", make_episode(number))
+    rot(receiver, "e0")
+    middle = receiver.data_dir / "episodes" / "h" / "e1.tar.zst"
+    middle.unlink()
+    # Nobody can read a folder as a file, root neither.
+    middle.mkdir()
+    found = verify(receiver, status=1)
+    assert {d["episode_id"]: d["kind"] for d in found["damaged"]} == {"e0": "sha256", "e1": "unreadable"}
+
+
+def rot(receiver: Receiver, episode: str) -> None:
+    path = receiver.data_dir / "episodes" / "h" / f"{episode}.tar.zst"
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+def locks_waited_for(pid: int) -> list[str]:
+    """The lines of /proc/locks (proc(5)) that show `pid` waiting."""
+    lines = Path("/proc/locks").read_text().splitlines()
+    return [line for line in lines if "->" in line and f" {pid} " in line]
 
 
 def test_filters_sample_and_resume(receiver: Receiver) -> None:

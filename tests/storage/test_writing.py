@@ -100,3 +100,30 @@ def test_an_upload_that_is_given_up_leaves_no_thread(tmp_path: Path) -> None:
     writer.close()
     os.close(fd)
     assert "episode-writer" not in {thread.name for thread in threading.enumerate()}
+
+
+def test_a_direct_write_that_ends_between_two_blocks_is_gone_on_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file system with blocks of 4096 bytes that took one and a half of them."""
+    write = os.write
+    calls = []
+
+    def partial(fd: int, data: memoryview) -> int:
+        calls.append(len(data))
+        if len(calls) == 2:
+            return write(fd, data[:6144])
+        if len(calls) == 3:
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        return write(fd, data)
+
+    monkeypatch.setattr(writing, "_set_direct", lambda fd, direct: True)
+    monkeypatch.setattr(os, "write", partial)
+    fd = os.open(tmp_path / "file", os.O_WRONLY | os.O_CREAT, 0o600)
+    writer = HashingWriter(fd, Buffers())
+    # What `_set_direct` says now is that it was turned off.
+    poured = pour(writer, [1 << 20] * 2, 4)
+    writer.flush()
+    os.close(fd)
+    assert calls[2:4] == [calls[1] - 6144] * 2
+    assert (tmp_path / "file").read_bytes() == poured

@@ -46,6 +46,28 @@ def test_a_failure_reaches_each_of_its_batch_and_nobody_else() -> None:
     group.submit(b"good again")
 
 
+def test_nobody_takes_a_line_for_written_whose_writer_was_ended() -> None:
+    first_is_in, go_on = threading.Event(), threading.Event()
+
+    def write(lines: bytes) -> None:
+        if lines == b"1":
+            first_is_in.set()
+            assert go_on.wait(10)
+            return
+        raise SystemExit
+
+    group = GroupCommit(write)
+    with ThreadPoolExecutor(4) as pool:
+        done = [pool.submit(group.submit, b"1")]
+        assert first_is_in.wait(10)
+        done += [pool.submit(group.submit, b"2") for _ in range(3)]
+        while len(group._waiting) < 3:
+            pass
+        go_on.set()
+        assert [type(one.exception(10)) for one in done[:1]] == [type(None)]
+        assert {type(one.exception(10)) for one in done[1:]} == {OSError, SystemExit}
+
+
 def test_every_line_is_written_once_before_its_thread_goes_on() -> None:
     written: list[bytes] = []
     group = GroupCommit(lambda lines: written.extend(lines.split()))
