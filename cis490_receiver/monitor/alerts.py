@@ -26,6 +26,7 @@ from cis490_receiver.tail import lines_backwards
 log = logging.getLogger(__name__)
 
 ALERTS_FILE: Final = "alerts.jsonl"
+PREVIOUS_FILE: Final = "alerts.1.jsonl"
 STATE_FILE: Final = "monitor.json"
 RAISED: Final = "raised"
 RECOVERED: Final = "recovered"
@@ -79,7 +80,7 @@ class AlertLog:
 
     def __init__(self, data_dir: Path, *, generation_bytes: int = GENERATION_BYTES) -> None:
         self.path = data_dir / ALERTS_FILE
-        self._previous = data_dir / "alerts.1.jsonl"
+        self._previous = data_dir / PREVIOUS_FILE
         self._state_path = data_dir / STATE_FILE
         self._generation_bytes = generation_bytes
 
@@ -96,6 +97,7 @@ class AlertLog:
         current = {symptom.key: symptom for symptom in symptoms}
         with atomic.locked_file(self.path) as fd:
             if os.fstat(fd).st_size > self._generation_bytes:
+                atomic.sync_lines(fd, self.path)
                 os.rename(self.path, self._previous)
                 # Before there is a new file of that name, which would be all that a crash leaves.
                 atomic.sync_folder(self.path.parent)

@@ -14,7 +14,7 @@ from typing import Final
 
 from cis490_receiver import atomic
 from cis490_receiver.logfmt import event
-from cis490_receiver.monitor.alerts import ALERTS_FILE, RAISED, Alert
+from cis490_receiver.monitor.alerts import ALERTS_FILE, PREVIOUS_FILE, RAISED, Alert
 
 log = logging.getLogger(__name__)
 
@@ -109,20 +109,41 @@ def _position(outbox: Path) -> tuple[int, int] | None:
 
 
 def _unsent(path: Path, position: tuple[int, int] | None, now_ns: int) -> tuple[list[Alert], tuple[int, int]]:
+    """The alerts behind `position` (a file's inode and an offset), and the position behind them. Where that
+    file is not to be found, those of the last hour."""
     with atomic.locked_file(path) as fd:
         # What a run wrote that is at it, or was killed, is not to be told before it is sure to stay.
         atomic.sync_lines(fd, path)
-        inode = os.fstat(fd).st_ino
-        end = atomic.whole_lines_end(fd)
-        start = position[1] if position and position[0] == inode and position[1] <= end else 0
-        lines = os.pread(fd, end - start, start).splitlines()
+        end = (os.fstat(fd).st_ino, atomic.whole_lines_end(fd))
+        text = _text_behind(fd, position)
+        known = text is not None
+        if text is None:
+            before = _rest_of_generation(path.with_name(PREVIOUS_FILE), position)
+            known = before is not None
+            text = (before or b"") + os.pread(fd, end[1], 0)
     alerts = []
-    for line in lines:
+    for line in text.splitlines():
         with contextlib.suppress(ValueError):
             alerts.append(Alert.from_line(line))
-    if position is None:
+    if not known:
         alerts = [alert for alert in alerts if now_ns - alert.at_ns < _FIRST_SEND_NS]
-    return alerts, (inode, end)
+    return alerts, end
+
+
+def _text_behind(fd: int, position: tuple[int, int] | None) -> bytes | None:
+    """The whole lines behind `position`; None when it is in another file."""
+    end = atomic.whole_lines_end(fd)
+    if position is None or position[0] != os.fstat(fd).st_ino or position[1] > end:
+        return None
+    return os.pread(fd, end - position[1], position[1])
+
+
+def _rest_of_generation(path: Path, position: tuple[int, int] | None) -> bytes | None:
+    try:
+        with open(path, "rb") as stream:
+            return _text_behind(stream.fileno(), position)
+    except FileNotFoundError:
+        return None
 
 
 def apprise_sender(urls: Iterable[str]) -> Sender:

@@ -102,6 +102,26 @@ def test_people_are_told_until_it_was_taken(tmp_path: Path) -> None:
     assert [line.split(":")[0] for line in sent] == ["a", "b", "c"]
 
 
+def test_people_are_spared_the_history_of_a_file_that_was_restored(tmp_path: Path) -> None:
+    sent: list[str] = []
+
+    def send(_title: str, body: str) -> bool:
+        sent.extend(body.splitlines())
+        return True
+
+    log = AlertLog(tmp_path)
+    for hour in range(3):
+        log.update([symptom("a")], NOW + hour * HOUR)
+        assert notify.to_people(tmp_path, send, NOW + hour * HOUR)
+    assert len(sent) == 3
+    text = log.path.read_bytes()
+    log.path.rename(tmp_path / "aside")
+    log.path.write_bytes(text)
+    log.update([symptom("a"), symptom("b")], NOW + 3 * HOUR)
+    assert notify.to_people(tmp_path, send, NOW + 3 * HOUR)
+    assert [line.split(":")[0] for line in sent[3:]] == ["a", "b"]
+
+
 def test_mutes_end_by_themselves(tmp_path: Path) -> None:
     mutes = MuteFile(tmp_path)
     mutes.set(Mute("a", NOW + HOUR, "away"), NOW)

@@ -137,6 +137,13 @@ BESIDE = (
         "alert-generation",
     ),
     Mutant(
+        "lines-of-a-generation-not-synced",
+        ALERTS,
+        "                atomic.sync_lines(fd, self.path)\n                os.rename",
+        "                os.rename",
+        "alert-generation-after-a-dead-run",
+    ),
+    Mutant(
         "end-remembered-before-it-is-noted",
         ALERTS,
         "            if fresh:\n",

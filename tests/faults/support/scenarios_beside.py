@@ -156,6 +156,16 @@ _ALERTS = (
         "alerts",
     ),
     Scenario(
+        "alert-generation-after-a-dead-run",
+        (*_RAISED, sick("host-b")),
+        (
+            Process(({"do": "die_in_check", "minute": 2},)),
+            Process((check(3, generation_bytes=10),)),
+        ),
+        ("raised to people",),
+        "alerts",
+    ),
+    Scenario(
         "alert-failed-sync",
         (*_RAISED, sick("host-b")),
         (Process((check(2), check(3)), failing("fdatasync", 1)),),
