@@ -19,10 +19,14 @@ _SWAP = """\
         with self._journal.locked() as fd:
             if not os.path.samestat(os.fstat(fd), os.fstat(old.fileno())):
                 raise StorageFailed("the index was swapped by somebody else meanwhile")
+            end = atomic.whole_lines_end(fd)
             old.seek(read_to)
-            for line in _whole_lines(old, atomic.whole_lines_end(fd)):
-                if not _is_line_of_kept(lines, line):
-                    work.write(line)
+            overtaken = lines.overtaken(_keys(_whole_lines(old, end)), self._store)
+            if overtaken:
+                self._take_out(overtaken, work, set_aside)
+            old.seek(read_to)
+            for line in _whole_lines(old, end):
+                work.write(line)
             work.flush()
             self._name(work)
 """
@@ -237,7 +241,7 @@ BESIDE = (
     Mutant(
         "new-index-not-locked",
         REINDEX,
-        'atomic.locked_file(self._work) as work_fd,\n                open(work_fd, "r+b", closefd=False) as work,',
+        'atomic.locked_file(self._work) as work_fd,\n            open(work_fd, "r+b", closefd=False) as work,',
         "open(self._work, 'w+b') as work,",
         "reindex-put-after-the-rename",
     ),
@@ -247,22 +251,22 @@ BESIDE = (
     Mutant(
         "lines-of-meanwhile-lost",
         REINDEX,
-        "_whole_lines(old, atomic.whole_lines_end(fd))",
-        "()",
+        "            for line in _whole_lines(old, end):\n",
+        "            for line in ():\n",
         "reindex-put-before-the-swap",
     ),
     Mutant(
         "lines-of-meanwhile-twice",
         REINDEX,
-        "if not _is_line_of_kept(lines, line):",
-        "if True:",
+        "            if overtaken:\n",
+        "            if False:\n",
         "reindex-retry-before-the-swap",
     ),
     Mutant(
         "rebuilt-not-made-durable",
         REINDEX,
-        "                held.make_durable()\n",
-        "",
+        "                    held.republish()\n",
+        "                    pass\n",
         "reindex-of-an-unsynced-name",
     ),
     Mutant(
@@ -272,7 +276,5 @@ BESIDE = (
         "            if False:\n",
         "reindex-two-at-once",
     ),
-    Mutant(
-        "new-index-behind-an-old-one", REINDEX, "                work.truncate(0)\n", "", "reindex-killed"
-    ),
+    Mutant("new-index-behind-an-old-one", REINDEX, "            work.truncate(0)\n", "", "reindex-killed"),
 )
