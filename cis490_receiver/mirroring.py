@@ -249,6 +249,9 @@ class Mirror:
                 reason = self._fetch_once(episode)
             except (OSError, http.client.HTTPException) as exc:
                 self._remote.drop()
+                if isinstance(exc, OSError) and exc.errno in atomic.NO_SPACE:
+                    # Asking the receiver again makes no room here.
+                    return f"{exc.strerror}: make room in {self._folder} and run it again"
                 reason = str(exc) or type(exc).__name__
             if not reason:
                 return None

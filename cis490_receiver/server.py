@@ -282,12 +282,12 @@ class Worker(ThreadWorker):
     def _may_stay(self, conn: TConn) -> bool:
         """Whether this thread goes on with the connection's next request, because it is there or comes at once.
         That spares the way through the main loop, which costs as much as the request's own HTTP."""
-        if not self.alive:
+        busy = self.nr_conns - len(self.keepalived_conns) - len(self.pending_conns)
+        if busy >= int(self.cfg.threads) or not self.alive:
             return False
         if conn.parser.unreader.buf.getvalue():
             return True
-        busy = self.nr_conns - len(self.keepalived_conns) - len(self.pending_conns)
-        return busy < int(self.cfg.threads) and bool(conn.sock.has_input(STAY_SECONDS)) and self.alive
+        return bool(conn.sock.has_input(STAY_SECONDS)) and self.alive
 
     def handle_request(self, req: Any, conn: TConn) -> Any:
         """Hand a request whose head was read to the application."""

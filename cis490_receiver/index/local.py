@@ -7,7 +7,7 @@ import binascii
 import json
 import sqlite3
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
@@ -81,10 +81,14 @@ class LocalIndex:
     def page(self, filters: Filters, *, limit: int, cursor: str | None) -> Page:
         """See `EpisodeIndex.page`. Pages follow the time of arrival, then the name, so that a cursor
         stays good while episodes arrive and after the catalog or the journal was made anew."""
+        after = _decode_cursor(cursor) if cursor is not None else None
+        if after is not None and filters.until is not None and after[0] < nanoseconds(filters.until):
+            # One upper bound, the lower one: SQLite would seek by either.
+            filters = replace(filters, until=None)
         where, values = _conditions(filters)
-        if cursor is not None:
+        if after is not None:
             where.append("(received_at_ns, host_id, episode_id) < (?, ?, ?)")
-            values += _decode_cursor(cursor)
+            values += after
         condition = f"WHERE {' AND '.join(where)}" if where else ""
         sql = (
             f"SELECT {_COLUMNS} FROM episodes {condition} "

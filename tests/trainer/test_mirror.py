@@ -212,6 +212,25 @@ def test_what_stands_in_the_way_is_said(receiver: Receiver, tmp_path: Path, toke
     assert _run("mirror", "http://x", str(folder), "--since", "noon").returncode == 2
 
 
+def test_what_does_not_fit_is_said_at_once_and_the_rest_is_kept(
+    receiver: Receiver, tmp_path: Path, token_file: Path
+) -> None:
+    ship(receiver, 3)
+    assert receiver.put("h", "large", make_episode(9, size=1 << 20)).status == 201
+    folder = tmp_path / "mirror"
+    done = subprocess.run(
+        ["prlimit", f"--fsize={1 << 19}", *arguments(receiver, folder, token_file)],
+        env=clean_environment(),
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    [reason] = json.loads(done.stdout)["failed"].values()
+    assert f"make room in {folder} and run it again" in reason
+    assert len(files(folder)) == len((folder / "index.jsonl").read_bytes().splitlines()) == 3
+    assert mirror(receiver, folder, token_file)["fetched"] == 1
+
+
 def test_export_and_stats_agree_with_the_index(receiver: Receiver, tmp_path: Path) -> None:
     ship(receiver, 9)
     lines = receiver.index()
