@@ -36,6 +36,8 @@ timeout = 120
 # On SIGTERM, uploads under way are let finish for so long; new connections are refused at once.
 graceful_timeout = _settings.graceful_seconds
 keepalive = 75
+# The one that malformed requests are tried against, wherever another one is installed too.
+http_parser = "python"
 limit_request_line = 4094
 limit_request_fields = 64
 limit_request_field_size = 8190
