@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import signal
 import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -66,16 +67,24 @@ def run_traced(
 ) -> subprocess.CompletedProcess[str]:
     """Run a Python program, its system calls going to `log`. `inject` are strace's own expressions."""
     given = [part for expression in inject for part in ("-e", f"inject={expression}")]
-    return subprocess.run(
+    with subprocess.Popen(
         [
             *(strace, "-f", "-y", "-xx", "-s", "1000000", "-e", f"trace={CALLS}", "-e", "signal=none"),
             *(*given, "-o", str(log), os.path.realpath(command[0]), *command[1:]),
         ],
         env=environment,
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        timeout=60,
-    )
+        # Without its tracer a program goes on, with our pipes.
+        start_new_session=True,
+    ) as running:
+        try:
+            out, err = running.communicate(timeout=60)
+        except subprocess.TimeoutExpired:
+            os.killpg(running.pid, signal.SIGKILL)
+            raise
+    return subprocess.CompletedProcess(running.args, running.returncode, out, err)
 
 
 def read_calls(log: Path) -> Iterator[Call]:
