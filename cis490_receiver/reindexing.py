@@ -18,10 +18,8 @@ import hashlib
 import json
 import os
 import shutil
-import sqlite3
 import tempfile
-import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -35,6 +33,7 @@ from cis490_receiver.errors import EpisodeBusy, ReceiverError, StorageFailed
 from cis490_receiver.index.journal import Journal
 from cis490_receiver.models import Episode, EpisodeKey, wall_time
 from cis490_receiver.rebuild import rebuild_held
+from cis490_receiver.reindex_lines import Lines, Newest, count_lines, keys_of, whole_lines
 from cis490_receiver.storage.base import EpisodeStore
 
 SET_ASIDE_FILE: Final = "index-set-aside.jsonl"
@@ -42,9 +41,6 @@ _WORK_NAME: Final = "index.jsonl.reindex"
 _HOLD_SECONDS: Final = 60.0
 _BATCH: Final = 256
 _PIECE: Final = 1 << 20
-#: How an episode got its line in the new journal.
-_KEPT: Final = 1
-_REBUILT: Final = 2
 
 #: Told the bytes of each file that was hashed.
 Advance = Callable[[int], None]
@@ -105,7 +101,7 @@ class Reindexer:
         if not self._journal.path.exists():
             self._journal.prepare()
         with (
-            _Lines.open() as lines,
+            Lines.open() as lines,
             # Locked until its name is sure to stay: nobody appends to it before.
             atomic.locked_file(self._work) as work_fd,
             open(work_fd, "r+b", closefd=False) as work,
@@ -119,14 +115,14 @@ class Reindexer:
                 self._work.unlink(missing_ok=True)
 
     def _run(
-        self, lines: _Lines, work: IO[bytes], aside: IO[bytes], *, dry_run: bool, advance: Advance
+        self, lines: Lines, work: IO[bytes], aside: IO[bytes], *, dry_run: bool, advance: Advance
     ) -> Outcome:
         outcome = Outcome()
         stream, end = self._journal.open()
         with stream:
-            _count_lines(lines, stream, end)
-            self._keep_good_lines(lines, _whole_lines(stream, end), work, aside, outcome)
-            newest = _Newest(stream, end)
+            count_lines(lines, stream, end)
+            self._keep_good_lines(lines, whole_lines(stream, end), work, aside, outcome)
+            newest = Newest(stream, end)
             rebuild = partial(self._rebuild, newest=newest, outcome=outcome, dry_run=dry_run)
             for episode in self._rebuild_missing(lines, rebuild, advance):
                 work.write(episode.to_line())
@@ -136,7 +132,7 @@ class Reindexer:
         return outcome
 
     def _keep_good_lines(
-        self, lines: _Lines, journal: Iterator[bytes], work: IO[bytes], aside: IO[bytes], outcome: Outcome
+        self, lines: Lines, journal: Iterator[bytes], work: IO[bytes], aside: IO[bytes], outcome: Outcome
     ) -> None:
         for line in journal:
             reason = self._judge(lines, line, outcome)
@@ -147,7 +143,7 @@ class Reindexer:
                 aside.write(self._set_aside_line(line, reason))
                 outcome.set_aside += 1
 
-    def _judge(self, lines: _Lines, line: bytes, outcome: Outcome) -> str | None:
+    def _judge(self, lines: Lines, line: bytes, outcome: Outcome) -> str | None:
         """Why a line does not stay; None when it does."""
         try:
             episode = Episode.from_line(line)
@@ -173,7 +169,7 @@ class Reindexer:
         return None
 
     def _rebuild_missing(
-        self, lines: _Lines, rebuild: Callable[[EpisodeKey], Episode | None], advance: Advance
+        self, lines: Lines, rebuild: Callable[[EpisodeKey], Episode | None], advance: Advance
     ) -> Iterator[Episode]:
         """A line for each episode that has none, hashed on all cores, a batch in memory at a time."""
         keys = (key for key in self._store.all_keys() if not lines.is_kept(key))
@@ -185,9 +181,7 @@ class Reindexer:
                         lines.keep(episode.key, rebuilt=True)
                         yield episode
 
-    def _rebuild(
-        self, key: EpisodeKey, newest: _Newest, outcome: Outcome, *, dry_run: bool
-    ) -> Episode | None:
+    def _rebuild(self, key: EpisodeKey, newest: Newest, outcome: Outcome, *, dry_run: bool) -> Episode | None:
         """The line of a published episode; None when it has one after all, is gone or cannot be read. Its writer,
         if it had one a moment ago, has appended its line by the time that it lets go of the episode."""
         try:
@@ -205,7 +199,7 @@ class Reindexer:
             outcome.unreadable.append(key)
             return None
 
-    def _swap(self, lines: _Lines, work: IO[bytes], aside: IO[bytes], old: BinaryIO, read_to: int) -> None:
+    def _swap(self, lines: Lines, work: IO[bytes], aside: IO[bytes], old: BinaryIO, read_to: int) -> None:
         # First, so that no line is ever in neither file.
         set_aside = self._folder / SET_ASIDE_FILE
         with atomic.locked_file(set_aside) as fd:
@@ -217,11 +211,11 @@ class Reindexer:
                 raise StorageFailed("the index was swapped by somebody else meanwhile")
             end = atomic.whole_lines_end(fd)
             old.seek(read_to)
-            overtaken = lines.overtaken(_keys(_whole_lines(old, end)), self._store)
+            overtaken = lines.overtaken(keys_of(whole_lines(old, end)), self._store)
             if overtaken:
                 self._take_out(overtaken, work, set_aside)
             old.seek(read_to)
-            for line in _whole_lines(old, end):
+            for line in whole_lines(old, end):
                 work.write(line)
             work.flush()
             self._name(work)
@@ -275,103 +269,8 @@ class Reindexer:
         return json.dumps(data).encode("ascii") + b"\n"
 
 
-class _Lines:
-    """Which episodes have a line: a scratch table on disk, without a name, gone with the process."""
-
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._connection = connection
-
-    @classmethod
-    @contextlib.contextmanager
-    def open(cls) -> Iterator[_Lines]:
-        with contextlib.closing(sqlite3.connect("", isolation_level=None)) as connection:
-            connection.execute(
-                "CREATE TABLE lines (host_id TEXT, episode_id TEXT, count INTEGER, kept INTEGER, "
-                "PRIMARY KEY (host_id, episode_id)) WITHOUT ROWID"
-            )
-            yield cls(connection)
-
-    def count(self, key: EpisodeKey) -> None:
-        """Note that the journal has a line, or one more, of `key`."""
-        self._connection.execute(
-            "INSERT INTO lines VALUES (?, ?, 1, 0) ON CONFLICT DO UPDATE SET count = count + 1",
-            (key.host_id, key.episode_id),
-        )
-
-    def is_repeated(self, key: EpisodeKey) -> bool:
-        """Whether the journal has several lines of `key`."""
-        return self._look_up("count", key) > 1
-
-    def keep(self, key: EpisodeKey, *, rebuilt: bool = False) -> bool:
-        """Note that a line of `key` is in the new journal; False when one is there already."""
-        if self.is_kept(key):
-            return False
-        self._connection.execute(
-            "INSERT INTO lines VALUES (?, ?, 1, ?) ON CONFLICT DO UPDATE SET kept = excluded.kept",
-            (key.host_id, key.episode_id, _REBUILT if rebuilt else _KEPT),
-        )
-        return True
-
-    def is_kept(self, key: EpisodeKey) -> bool:
-        """Whether a line of `key` is in the new journal."""
-        return self._look_up("kept", key) != 0
-
-    def overtaken(self, appended: Iterable[EpisodeKey], store: EpisodeStore) -> set[EpisodeKey]:
-        """Whose line in the new journal is not to stay: those that have one among the lines that were `appended`
-        meanwhile, and those whose line was rebuilt for what is not published any more."""
-        found = {key for key in appended if self.is_kept(key)}
-        rebuilt = self._connection.execute(
-            "SELECT host_id, episode_id FROM lines WHERE kept = ?", (_REBUILT,)
-        )
-        found.update(key for key in (EpisodeKey(*row) for row in rebuilt) if not store.exists(key))
-        return found
-
-    def _look_up(self, column: str, key: EpisodeKey) -> int:
-        sql = f"SELECT {column} FROM lines WHERE host_id = ? AND episode_id = ?"
-        row = self._connection.execute(sql, (key.host_id, key.episode_id)).fetchone()
-        return int(row[0]) if row else 0
-
-
-class _Newest:
-    """The episodes whose lines were appended since the journal was read. Threads may share it."""
-
-    def __init__(self, stream: BinaryIO, read_to: int) -> None:
-        self._fd = stream.fileno()
-        self._position = read_to
-        self._keys: set[EpisodeKey] = set()
-        self._lock = threading.Lock()
-
-    def has(self, key: EpisodeKey) -> bool:
-        """Whether `key` is among them by now."""
-        with self._lock:
-            end = atomic.whole_lines_end(self._fd)
-            for line in os.pread(self._fd, max(0, end - self._position), self._position).splitlines():
-                with contextlib.suppress(ValueError):
-                    self._keys.add(Episode.from_line(line).key)
-            self._position = max(end, self._position)
-            return key in self._keys
-
-
-def _whole_lines(stream: BinaryIO, end: int) -> Iterator[bytes]:
-    """The lines from where the stream stands to `end`, with their newlines."""
-    while stream.tell() < end:
-        yield stream.readline()
-
-
-def _count_lines(lines: _Lines, stream: BinaryIO, end: int) -> None:
-    for key in _keys(_whole_lines(stream, end)):
-        lines.count(key)
-    stream.seek(0)
-
-
 def _describes(episode: Episode, stream: BinaryIO) -> bool:
     digest = hashlib.sha256()
     while piece := stream.read(1 << 20):
         digest.update(piece)
     return digest.hexdigest() == episode.sha256
-
-
-def _keys(lines: Iterable[bytes]) -> Iterator[EpisodeKey]:
-    for line in lines:
-        with contextlib.suppress(ValueError):
-            yield Episode.from_line(line).key

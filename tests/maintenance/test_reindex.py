@@ -172,13 +172,13 @@ def test_a_line_that_was_appended_meanwhile_takes_the_place_of_an_old_one(
     for name in ("e", "gone"):
         assert receiver.put("h", name, make_episode(1)).status == 201
         (receiver.data_dir / "episodes" / "h" / f"{name}.tar.zst").unlink()
-    count = reindexing._count_lines
+    count = reindexing.count_lines
 
     def count_and_ship(*arguments: Any) -> None:
         count(*arguments)
         assert receiver.put("h", "e", make_episode(2, size=1)).status == 201
 
-    monkeypatch.setattr(reindexing, "_count_lines", count_and_ship)
+    monkeypatch.setattr(reindexing, "count_lines", count_and_ship)
     own_reindexer(receiver).run()
     [line] = receiver.index()
     assert line["sha256"] == make_episode(2, size=1).sha256

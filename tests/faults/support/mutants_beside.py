@@ -21,11 +21,11 @@ _SWAP = """\
                 raise StorageFailed("the index was swapped by somebody else meanwhile")
             end = atomic.whole_lines_end(fd)
             old.seek(read_to)
-            overtaken = lines.overtaken(_keys(_whole_lines(old, end)), self._store)
+            overtaken = lines.overtaken(keys_of(whole_lines(old, end)), self._store)
             if overtaken:
                 self._take_out(overtaken, work, set_aside)
             old.seek(read_to)
-            for line in _whole_lines(old, end):
+            for line in whole_lines(old, end):
                 work.write(line)
             work.flush()
             self._name(work)
@@ -251,7 +251,7 @@ BESIDE = (
     Mutant(
         "lines-of-meanwhile-lost",
         REINDEX,
-        "            for line in _whole_lines(old, end):\n",
+        "            for line in whole_lines(old, end):\n",
         "            for line in ():\n",
         "reindex-put-before-the-swap",
     ),
