@@ -100,7 +100,8 @@ class Shipper:
             if self._monotonic() - reconsidered >= RECONSIDER_EVERY_SECONDS:
                 reconsidered = self._monotonic()
                 self.reconsider()
-            sleep(POLL_SECONDS)
+            if result.wait_seconds is None:
+                sleep(POLL_SECONDS)
 
     def round(self) -> Round:
         """Try each file that is finished and due, oldest first, until the receiver is not in order.
@@ -151,7 +152,7 @@ class Shipper:
         if verdict is Verdict.REFUSED:
             return self._refuse(one, reply.status, reply.json or {}, described)
         if verdict is Verdict.WAIT:
-            return self._wait(one, receiver_failed(reply), reply.retry_after_seconds)
+            return self._wait(one, receiver_failed(reply))
         log.warning(
             event(
                 "kept",
@@ -215,13 +216,11 @@ class Shipper:
         )
         return Verdict.REFUSED
 
-    def _wait(
-        self, one: Waiting | None, failure: failures.TransportFailed, retry_after: float | None = None
-    ) -> Verdict:
+    def _wait(self, one: Waiting | None, failure: failures.TransportFailed) -> Verdict:
         log.warning(event("waiting", stage=failure.stage, reason=failure.message, remedy=failure.remedy))
         if one is not None:
             # The next one goes first: this may be about the file after all.
-            self._defer(one, retry_after)
+            self._defer(one, failure.retry_after_seconds)
         told = {
             "at_wall": wall_time(self._clock.now_ns()),
             "stage": failure.stage,
@@ -233,15 +232,12 @@ class Shipper:
     def _still_away(self) -> float | None:
         """Ask whether the receiver is back; gives how long to leave it alone if not."""
         try:
-            reply = self._transport.ping()
+            self._transport.ask_leave()
         except failures.TransportFailed as exc:
             self._wait(None, exc)
-            return self._unreachable.next_seconds()
-        if reply.status == 200 and (reply.json or {}).get("ok") is True:
-            self._note("idle")
-            return None
-        self._wait(None, receiver_failed(reply))
-        return self._unreachable.next_seconds(reply.retry_after_seconds)
+            return self._unreachable.next_seconds(exc.retry_after_seconds)
+        self._note("idle")
+        return None
 
     def reconsider(self) -> int:
         """Take back what was refused for its commit in the last day, if the receiver knows the commit by now; gives

@@ -25,6 +25,7 @@ from urllib.parse import urlsplit
 from cis490_receiver import protocol
 from cis490_receiver.client import failures, wire
 from cis490_receiver.client.config import LabHost
+from cis490_receiver.errors import CommitRejected, HostMismatch, MalformedCommit, MissingCommit, ScopeMissing
 
 #: From this size on, a body is announced and preceded by questions that cost nothing.
 LARGE_BYTES: Final = 1 << 20
@@ -33,6 +34,7 @@ STORE_SECONDS: Final = 600.0
 MAX_WAIT_SECONDS: Final = 900.0
 #: Statuses that say "not now": another try may go better.
 TRANSIENT: Final = frozenset({408, 425, 429, 500, 502, 503, 504, 507})
+_OF_A_COMMIT: Final = frozenset({MissingCommit.code, MalformedCommit.code, CommitRejected.code})
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +162,21 @@ class Transport:
             TransportFailed: no answer was had.
         """
         return self.request("POST", f"{protocol.API_PREFIX}/ping", headers=headers)
+
+    def ask_leave(self) -> Reply:
+        """Ask whether the receiver is there and takes anything from this host; an orchestrator's commit is not asked
+        about.
+
+        Raises:
+            TransportFailed: it is not, or does not; the class says at which stage.
+        """
+        reply = self.ping({protocol.HEADER_SCHEMA_VERSION: str(protocol.SCHEMA_VERSION)})
+        answer = reply.json or {}
+        if reply.status != 200 or answer.get("ok") is not True:
+            raise receiver_failed(reply)
+        if answer.get("would_accept") is False and reply.says("code") not in _OF_A_COMMIT:
+            raise receiver_failed(reply)
+        return reply
 
     def put_file(
         self,
@@ -332,12 +349,19 @@ class Transport:
 def receiver_failed(reply: Reply) -> failures.TransportFailed:
     """The failure that an answer other than the hoped for means."""
     said = reply.says("error") or "an answer without a JSON object"
-    if reply.status in (401, 403):
-        return failures.TokenRefused(f"the receiver refuses the token ({reply.status}: {said})")
+    code = reply.says("code")
+    if code == HostMismatch.code:
+        return failures.HostRefused(f"the receiver refuses this host's name: {said}")
+    if code == ScopeMissing.code or reply.status in (401, 403):
+        return failures.TokenRefused(f"the receiver refuses the token ({code or reply.status}: {said})")
     remedy = None
     if reply.json is None or reply.status in (404, 421):
         remedy = "check receiver_url: something else than the receiver answers there"
-    return failures.ReceiverFailed(f"the receiver says {reply.status}: {said}", remedy)
+    return failures.ReceiverFailed(
+        f"the receiver says {code or reply.status}: {said}",
+        remedy,
+        retry_after_seconds=reply.retry_after_seconds,
+    )
 
 
 def _no_password() -> str:

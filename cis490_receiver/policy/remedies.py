@@ -1,6 +1,6 @@
-"""What the gate tells a host that it refuses: texts that a student can act on without asking anybody.
+"""What the receiver tells a host that it refuses: texts that a student can act on without asking anybody.
 
-They name the branches and steps of FIXYOURSELF.md, which tests/gate walks.
+Those of the gate name the branches and steps of FIXYOURSELF.md, which tests/gate walks.
 """
 
 from __future__ import annotations
@@ -8,6 +8,12 @@ from __future__ import annotations
 from typing import Final
 
 SEE_ALSO: Final = "FIXYOURSELF.md"
+
+OTHER_HOST: Final = (
+    "A host ships under the name that its certificate and its token were made for. Set host_id to that name in "
+    "/etc/cis490-lab-host/lab-host.toml and run `systemctl restart cis490-lab-shipper`; or ask the maintainer for a "
+    "certificate and a token of this host's own. Until then the episodes wait in the spool."
+)
 
 _CLONE: Final = "in the orchestrator's clone (/opt/orchestrator, unless your lab put it elsewhere)"
 MISSING: Final = (
