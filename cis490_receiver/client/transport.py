@@ -351,7 +351,7 @@ def receiver_failed(reply: Reply) -> failures.TransportFailed:
     said = reply.says("error") or "an answer without a JSON object"
     code = reply.says("code")
     if code == HostMismatch.code:
-        return failures.HostRefused(f"the receiver refuses this host's name: {said}")
+        return failures.HostRefused(f"the receiver refuses this host: {said}")
     if code == ScopeMissing.code or reply.status in (401, 403):
         return failures.TokenRefused(f"the receiver refuses the token ({code or reply.status}: {said})")
     remedy = None

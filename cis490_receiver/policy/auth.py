@@ -44,10 +44,14 @@ class Principal:
         HostMismatch: it may not ship as `host_id`.
         """
         if self.token is not None and not self.token.allows_host(host_id):
-            raise HostMismatch(f"this token is for {self.token.hosts} alone", remediation=OTHER_HOST)
+            raise HostMismatch(
+                f"this token is for {self.token.hosts}, not for {host_id}", remediation=OTHER_HOST
+            )
         if self.bound and self.certificate_name != host_id:
-            whose = f"{self.certificate_name}'s" if self.certificate_name else "nobody's"
-            raise HostMismatch(f"the client certificate is {whose}, not this host's", remediation=OTHER_HOST)
+            whose = self.certificate_name or "nobody"
+            raise HostMismatch(
+                f"the client certificate is {whose}'s, not {host_id}'s", remediation=OTHER_HOST
+            )
 
 
 class Authenticator:

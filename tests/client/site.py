@@ -26,6 +26,7 @@ class Site:
         **settings: object,
     ) -> None:
         caddy, openssl = need("caddy"), need("openssl")
+        folder.mkdir(exist_ok=True)
         socket = folder / "http.sock"
         self.name = name
         self.ours = Authority(openssl, folder / "ours", "lab authority")
