@@ -24,6 +24,7 @@ PACKAGES = {
     "nginx": "nginx-light",
     "nsenter": "util-linux",
     "openssl": "openssl",
+    "ss": "iproute2",
     "strace": "strace",
     "systemd-analyze": "systemd",
     "tc": "iproute2",

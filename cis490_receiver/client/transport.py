@@ -254,6 +254,7 @@ class Transport:
             reason = exc.strerror or "no answer in time"
             raise failures.TcpFailed(f"cannot connect to {name}, port {port}: {reason}") from exc
         plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        _notice_silence(plain, self.host.idle_seconds)
         plain.settimeout(self.host.idle_seconds)
         if context is None:
             return plain
@@ -362,6 +363,15 @@ def receiver_failed(reply: Reply) -> failures.TransportFailed:
         remedy,
         retry_after_seconds=reply.retry_after_seconds,
     )
+
+
+def _notice_silence(sock: socket.socket, seconds: int) -> None:
+    """Have the kernel end a connection whose other end says nothing at all for `seconds`: no acknowledgement of what it
+    was sent, none of a probe while an answer is waited for (tcp(7)). The answer to a whole body may take much longer."""
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, seconds * 1000)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, max(1, seconds // 2))
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, max(1, seconds // 6))
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
 
 
 def _no_password() -> str:

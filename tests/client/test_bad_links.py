@@ -6,8 +6,12 @@ random number decides about each packet that arrives, in both directions, and it
 
 from __future__ import annotations
 
+import os
+import re
+import signal
 import subprocess
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -16,6 +20,7 @@ from tests.client.hosts import Lab
 from tests.client.networks import NAME, RECEIVER_ADDRESS, Wire, wire
 from tests.client.site import Site, has_each_once, serving
 from tests.client.waiting import until
+from tests.conftest import need
 from tests.support.archives import make_episode
 
 StartShipper = Callable[[Lab], "subprocess.Popen[bytes]"]
@@ -101,4 +106,47 @@ def test_a_wire_that_is_cut_in_the_middle_of_an_upload_costs_nothing_but_time(
         (name, archive.sha256) for name, archive in archives.items()
     )
     assert (lab.names("refused"), len(lab.names("shipped"))) == (set(), 2)
+    assert receiver.incoming() == []
+
+
+@dataclass(frozen=True)
+class Sent:
+    """What the shipper's kernel knows of its connection: bytes that the other end has acknowledged, and has not yet."""
+
+    acknowledged: int
+    unacknowledged: int
+
+    @classmethod
+    def over(cls, cable: Wire) -> Sent:
+        listed = cable.lab.run(need("ss"), "-Htin", "state", "established")
+        found = re.search(r"^\d+ +(\d+) .*?bytes_acked:(\d+)", listed, re.DOTALL)
+        return cls(int(found[2]), int(found[1])) if found else cls(0, 0)
+
+
+@pytest.mark.parametrize("lost", ["the last bytes", "the answer"])
+def test_a_silence_after_everything_has_left_is_noticed_as_soon(
+    cable: Wire, site: Site, lab: Lab, start_shipper: StartShipper, lost: str
+) -> None:
+    receiver, archive = site.receiver, make_episode(1, size=60_000)
+    assert receiver.process is not None
+    # The kernel takes all of so small a file at once, so that the shipper has nothing to do but wait.
+    lab.record("one", archive)
+    if lost == "the last bytes":
+        cable.throttle("64kbit")
+        start_shipper(lab)
+        until(lambda: Sent.over(cable).acknowledged > 10_000, "a body on its way")
+        assert Sent.over(cable).unacknowledged > 0
+    else:
+        os.killpg(receiver.process.pid, signal.SIGSTOP)
+        start_shipper(lab)
+        until(lambda: Sent.over(cable).acknowledged > len(archive.data), "a body that has arrived")
+    cable.swallow()
+    until(lambda: " waiting " in lab.log(), "a shipper that noticed", seconds=15)
+    os.killpg(receiver.process.pid, signal.SIGCONT)
+    if lost == "the last bytes":
+        cable.throttle_no_more()
+    cable.swallow_no_more()
+    until(lambda: lab.names("shipped") == {"one.tar.zst"}, "shipping", seconds=30)
+    assert has_each_once(receiver, "lab-a", {"one": archive})
+    assert lab.names("refused") == set()
     assert receiver.incoming() == []
