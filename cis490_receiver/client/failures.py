@@ -100,3 +100,9 @@ class FileChanged(ReceiverError):
 
     code = "file-changed"
     default_message = "the file changed while it was being shipped"
+
+
+class FileUnreadable(ReceiverError):
+    """The disk gives an error, not the network."""
+
+    code = "file-unreadable"

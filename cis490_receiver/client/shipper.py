@@ -139,7 +139,7 @@ class Shipper:
             return self._refuse(one, None, {"code": exc.code, "error": exc.message}), None
         except failures.TransportFailed as exc:
             return self._wait(one, exc), None
-        except (failures.FileChanged, OSError) as exc:
+        except (failures.FileChanged, failures.FileUnreadable, OSError) as exc:
             log.warning(event("kept", file=one.path.name, reason=exc))
             self._defer(one, None)
             return Verdict.LATER, None

@@ -1,4 +1,4 @@
-"""Every request of a lab host to its receiver: TLS, certificate, token, timeouts, retries.
+"""Every request of a lab host to its receiver: token, timeouts, retries.
 
 One connection a request: an episode takes seconds to hours, and a connection that was kept is one that a proxy may just
 be closing.
@@ -13,7 +13,6 @@ import json
 import math
 import os
 import random
-import socket
 import ssl
 import time
 from collections.abc import Callable, Mapping
@@ -23,7 +22,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from cis490_receiver import protocol
-from cis490_receiver.client import failures, wire
+from cis490_receiver.client import connection, failures, wire
 from cis490_receiver.client.config import LabHost
 from cis490_receiver.errors import CommitRejected, HostMismatch, MalformedCommit, MissingCommit, ScopeMissing
 
@@ -101,7 +100,6 @@ class Transport:
 
     def __init__(self, host: LabHost) -> None:
         self.host = host
-        self._parts = urlsplit(host.receiver_url)
 
     def request(
         self,
@@ -196,7 +194,7 @@ class Transport:
         Raises:
             TransportFailed: no answer was had.
             FileChanged: the file was written to meanwhile.
-            OSError: it cannot be read.
+            FileUnreadable, OSError: it cannot be read.
         """
         with open(path, "rb", buffering=0) as stream:
             before = os.fstat(stream.fileno())
@@ -220,79 +218,8 @@ class Transport:
         return answer.status == 200 and (answer.json or {}).get("would_accept") is False
 
     def connect(self) -> http.client.HTTPConnection:
-        """A connection that is open, its TLS handshake done.
-
-        Raises:
-            DnsFailed, TcpFailed, TlsFailed, CertificateRefused: how far it came.
-        """
-        connection = self._new_connection()
-        try:
-            sock = self._open(connection.host, connection.port)
-        except BaseException:
-            connection.close()
-            raise
-        connection.sock = sock
-        return connection
-
-    def _new_connection(self) -> http.client.HTTPConnection:
-        name = self._parts.hostname or ""
-        kind = http.client.HTTPSConnection if self.is_tls else http.client.HTTPConnection
-        return kind(name, self._parts.port)
-
-    @property
-    def is_tls(self) -> bool:
-        """Whether the receiver is spoken to over TLS."""
-        return self._parts.scheme == "https"
-
-    def _open(self, name: str, port: int) -> socket.socket:
-        context = self.tls_context() if self.is_tls else None
-        try:
-            plain = socket.create_connection((name, port), self.host.connect_seconds)
-        except socket.gaierror as exc:
-            raise failures.DnsFailed(f"{name} has no address: {exc.strerror}") from exc
-        except OSError as exc:
-            reason = exc.strerror or "no answer in time"
-            raise failures.TcpFailed(f"cannot connect to {name}, port {port}: {reason}") from exc
-        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        _notice_silence(plain, self.host.idle_seconds)
-        plain.settimeout(self.host.idle_seconds)
-        if context is None:
-            return plain
-        plain.settimeout(self.host.connect_seconds)
-        try:
-            secure = context.wrap_socket(plain, server_hostname=name)
-        except OSError as exc:
-            plain.close()
-            raise _tls_failure(exc, name, has_certificate=self.host.client_cert is not None) from exc
-        secure.settimeout(self.host.idle_seconds)
-        return secure
-
-    def tls_context(self) -> ssl.SSLContext:
-        """What this host trusts and shows.
-
-        Raises:
-            TlsFailed: ca_file cannot be used.
-            CertificateRefused: client_cert and client_key cannot.
-        """
-        host = self.host
-        try:
-            context = ssl.create_default_context(cafile=host.ca_file)
-        except (OSError, ssl.SSLError) as exc:
-            raise failures.TlsFailed(
-                f"ca_file {host.ca_file} cannot be read: {_reason(exc)}",
-                "put the authority's certificate (PEM) there, readable by this user",
-            ) from exc
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        if host.client_cert is not None:
-            try:
-                context.load_cert_chain(host.client_cert, host.client_key, password=_no_password)
-            except (OSError, ValueError) as exc:
-                raise failures.CertificateRefused(
-                    f"client_cert {host.client_cert} with client_key {host.client_key} cannot be used: "
-                    f"{_reason(exc)}",
-                    "put the host's certificate and its key (PEM, without a password) there, readable by this user",
-                ) from exc
-        return context
+        """See `connection.connect`."""
+        return connection.connect(self.host)
 
     def _exchange(
         self,
@@ -303,25 +230,17 @@ class Transport:
         answer_seconds: float,
     ) -> Reply:
         full = {**self._identity(), **headers}
-        connection = self.connect()
+        opened = self.connect()
+        prefix = urlsplit(self.host.receiver_url).path
         try:
-            with contextlib.closing(connection):
-                raw = wire.exchange(
-                    connection,
-                    method,
-                    self._parts.path + path,
-                    full,
-                    body,
-                    answer_seconds=answer_seconds,
-                )
+            with contextlib.closing(opened):
+                raw = wire.exchange(opened, method, prefix + path, full, body, answer_seconds=answer_seconds)
         except ssl.SSLError as exc:
-            raise _tls_failure(
-                exc, connection.host, has_certificate=self.host.client_cert is not None
-            ) from exc
+            raise connection.tls_failure(exc, self.host) from exc
         except TimeoutError as exc:
             raise failures.ReceiverFailed("the receiver did not answer in time") from exc
-        except (ConnectionError, http.client.HTTPException) as exc:
-            raise failures.ReceiverFailed(f"the receiver ended the connection: {_reason(exc)}") from exc
+        except (OSError, http.client.HTTPException) as exc:
+            raise failures.ReceiverFailed(f"the connection was lost: {connection.reason(exc)}") from exc
         return Reply(raw.status, raw.headers, _json_object(raw.body))
 
     def _identity(self) -> dict[str, str]:
@@ -341,7 +260,9 @@ class Transport:
         try:
             text = path.read_text(encoding="ascii").strip()
         except (OSError, ValueError) as exc:
-            raise failures.TokenRefused(f"token_file {path} cannot be read: {_reason(exc)}") from exc
+            raise failures.TokenRefused(
+                f"token_file {path} cannot be read: {connection.reason(exc)}"
+            ) from exc
         if not text or any(not "!" <= character <= "~" for character in text):
             raise failures.TokenRefused(f"token_file {path} holds no token")
         return text
@@ -365,52 +286,9 @@ def receiver_failed(reply: Reply) -> failures.TransportFailed:
     )
 
 
-def _notice_silence(sock: socket.socket, seconds: int) -> None:
-    """Have the kernel end a connection whose other end says nothing at all for `seconds`: no acknowledgement of what it
-    was sent, none of a probe while an answer is waited for (tcp(7)). The answer to a whole body may take much longer."""
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, seconds * 1000)
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, max(1, seconds // 2))
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, max(1, seconds // 6))
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-
-
-def _no_password() -> str:
-    raise ValueError("the key is protected by a password")
-
-
 def _json_object(body: bytes) -> dict[str, Any] | None:
     try:
         document = json.loads(body)
     except (ValueError, RecursionError):
         return None
     return document if isinstance(document, dict) else None
-
-
-def _reason(exc: Exception) -> str:
-    return (
-        getattr(exc, "reason", None) or getattr(exc, "strerror", None) or str(exc) or type(exc).__name__
-    ).strip()
-
-
-def _tls_failure(exc: OSError, name: str, *, has_certificate: bool) -> failures.TransportFailed:
-    """What a failed handshake, or an alert after it, means. TLS 1.3 tells a client only after the handshake that
-    its certificate was refused (RFC 8446 §4.4.2.4)."""
-    if isinstance(exc, ssl.SSLCertVerificationError):
-        why = exc.verify_message
-        if "expired" in why or "not yet valid" in why:
-            remedy = (
-                "compare this host's clock (`date -u`); if it is right, the receiver's certificate is over"
-            )
-        elif "mismatch" in why or "match" in why:
-            remedy = "say the name in receiver_url that stands in the receiver's certificate"
-        else:
-            remedy = "put the authority that signed the receiver's certificate into ca_file"
-        return failures.TlsFailed(f"the certificate of {name} is not trusted: {why}", remedy)
-    reason = _reason(exc)
-    if "ALERT" in reason.upper():
-        if not has_certificate:
-            return failures.CertificateRefused(
-                f"{name} wants a client certificate ({reason})", "set client_cert and client_key"
-            )
-        return failures.CertificateRefused(f"{name} refuses this host's certificate ({reason})")
-    return failures.TlsFailed(f"no TLS with {name}: {reason}")

@@ -77,6 +77,13 @@ class Wire:
         self.lab.drop_nothing()
         self.receiver.drop_nothing()
 
+    def lose_route(self) -> None:
+        """Let the lab host's kernel say at once that there is no way, as WireGuard does without a peer."""
+        self.lab.run(need("ip"), "route", "add", "unreachable", f"{RECEIVER_ADDRESS}/32")
+
+    def find_route(self) -> None:
+        self.lab.run(need("ip"), "route", "del", "unreachable", f"{RECEIVER_ADDRESS}/32")
+
     def unplug(self) -> None:
         """Cut it so that the lab host sees its link go."""
         self.lab.run(need("ip"), "link", "set", _DEVICE, "down")

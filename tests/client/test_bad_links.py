@@ -1,7 +1,7 @@
-"""A wire that loses packets, and one that is cut in the middle of an upload: shipper and receiver in networks of their own.
+"""Shipper and receiver in networks of their own, over a wire that loses packets or is cut in the middle of an upload.
 
-Packets are lost by nft and not by netem, which many kernels (those of containers and small boards) are built without; nft's
-random number decides about each packet that arrives, in both directions, and its counter says that it did.
+Packets are lost by nft and not by netem, which many kernels (those of containers and small boards) are built without:
+nft's random number decides about each packet that arrives, in both directions, and its counter says that it did.
 """
 
 from __future__ import annotations
@@ -69,7 +69,9 @@ def test_over_a_wire_that_loses_packets_each_episode_arrives_once(
 
 
 @pytest.mark.parametrize(
-    ("cut", "mend"), [(Wire.unplug, Wire.plug_in), (Wire.swallow, Wire.swallow_no_more)], ids=["seen", "unseen"]
+    ("cut", "mend"),
+    [(Wire.unplug, Wire.plug_in), (Wire.swallow, Wire.swallow_no_more)],
+    ids=["seen", "unseen"],
 )
 def test_a_wire_that_is_cut_in_the_middle_of_an_upload_costs_nothing_but_time(
     cable: Wire,
@@ -123,7 +125,7 @@ class Sent:
         return cls(int(found[2]), int(found[1])) if found else cls(0, 0)
 
 
-@pytest.mark.parametrize("lost", ["the last bytes", "the answer"])
+@pytest.mark.parametrize("lost", ["the last bytes", "the answer", "the route"])
 def test_a_silence_after_everything_has_left_is_noticed_as_soon(
     cable: Wire, site: Site, lab: Lab, start_shipper: StartShipper, lost: str
 ) -> None:
@@ -140,12 +142,12 @@ def test_a_silence_after_everything_has_left_is_noticed_as_soon(
         os.killpg(receiver.process.pid, signal.SIGSTOP)
         start_shipper(lab)
         until(lambda: Sent.over(cable).acknowledged > len(archive.data), "a body that has arrived")
-    cable.swallow()
+    (Wire.lose_route if lost == "the route" else Wire.swallow)(cable)
     until(lambda: " waiting " in lab.log(), "a shipper that noticed", seconds=15)
     os.killpg(receiver.process.pid, signal.SIGCONT)
     if lost == "the last bytes":
         cable.throttle_no_more()
-    cable.swallow_no_more()
+    (Wire.find_route if lost == "the route" else Wire.swallow_no_more)(cable)
     until(lambda: lab.names("shipped") == {"one.tar.zst"}, "shipping", seconds=30)
     assert has_each_once(receiver, "lab-a", {"one": archive})
     assert lab.names("refused") == set()

@@ -16,7 +16,7 @@ import pytest
 from tests.client.hosts import Lab
 from tests.client.site import Site, has_each_once, serving
 from tests.client.waiting import until
-from tests.support.archives import Archive, make_episode
+from tests.support.archives import make_episode
 from tests.support.receiver import AUTH, BIN, clean_environment
 
 StartShipper = Callable[[Lab], "subprocess.Popen[bytes]"]
@@ -109,7 +109,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 
 def stays(site: Site, lab: Lab, stage: str, start_shipper: StartShipper) -> str:
-    """See that `stage` fails, by whatever is asked, and that nothing is shipped, refused or lost; gives what is said."""
+    """See that `stage` fails, whatever is asked, and that nothing is shipped, refused or lost; gives what is said."""
     name = f"kept-{lab.folder.name}"
     lab.record(name, make_episode(1))
     lab.record(f"{name}-large", make_episode(2, size=3 << 20))
