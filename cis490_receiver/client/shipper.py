@@ -41,12 +41,14 @@ class Round:
     """What came of one look at the spool.
 
     Attributes:
+        too_young: how many of the kept ones may still be written to.
         wait_seconds: how long to leave the receiver alone; None where it is in order.
     """
 
     shipped: int = 0
     refused: int = 0
     kept: int = 0
+    too_young: int = 0
     wait_seconds: float | None = None
 
 
@@ -113,7 +115,9 @@ class Shipper:
         waiting = self._spool.waiting()
         self._forget(waiting)
         for one in waiting:
-            if not self._is_due(one) or not self._is_finished(one):
+            young = self._is_young(one)
+            if young or not self._is_due(one) or not self._is_whole(one):
+                result.too_young += young
                 result.kept += 1
                 continue
             verdict, wait = self._ship(one)
@@ -272,13 +276,15 @@ class Shipper:
     def _is_due(self, one: Waiting) -> bool:
         return one not in self._trouble or self._monotonic() >= self._trouble[one].not_before
 
-    def _is_finished(self, one: Waiting) -> bool:
-        """Whether nobody writes to it any more: it did not change for a while, and ends with a whole frame."""
+    def _is_young(self, one: Waiting) -> bool:
+        """Whether it changed a moment ago, so that somebody may still write to it."""
         now = self._monotonic()
         unchanged = now - self._first_seen.setdefault(one, now)
         by_clock = (self._clock.now_ns() - one.mtime_ns) / 1e9
-        if max(unchanged, by_clock) < self._host.settle_seconds:
-            return False
+        return max(unchanged, by_clock) < self._host.settle_seconds
+
+    def _is_whole(self, one: Waiting) -> bool:
+        """Whether it ends with a whole frame."""
         if one in self._whole:
             return True
         try:
