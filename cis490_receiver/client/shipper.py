@@ -237,6 +237,10 @@ class Shipper:
         """Ask whether the receiver is back; gives how long to leave it alone if not."""
         try:
             self._transport.ask_leave()
+        except failures.HostRefused as exc:
+            # It is there; what it refuses it counts, so that the maintainer sees a host that tries in vain.
+            self._wait(None, exc)
+            return None
         except failures.TransportFailed as exc:
             self._wait(None, exc)
             return self._unreachable.next_seconds(exc.retry_after_seconds)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
 import signal
@@ -17,7 +18,8 @@ from tests.client.hosts import Lab
 from tests.client.site import Site, has_each_once, serving
 from tests.client.waiting import until
 from tests.support.archives import make_episode
-from tests.support.receiver import AUTH, BIN, clean_environment
+from tests.support.caddy import Client
+from tests.support.receiver import AUTH, BIN, clean_environment, put_headers, read_answer
 
 StartShipper = Callable[[Lab], "subprocess.Popen[bytes]"]
 EPISODES = 50
@@ -177,9 +179,33 @@ def test_a_host_that_goes_by_another_ones_name_keeps_its_episodes_and_is_told_wh
     assert not (site.receiver.data_dir / "episodes" / lab_b).exists()
     assert not (site.receiver.data_dir / "host-health" / f"{lab_b}.json").exists()
 
+    # The maintainer sees it, too.
+    refused = (site.receiver.data_dir / "rejections.jsonl").read_text().splitlines()
+    assert any(f'"{lab_b}"' in line and "host-mismatch" in line for line in refused)
+
     # What is wrong is this line alone; mended, the same files are shipped.
     if whose == "certificate":
         lab.write(host_id=lab_a)
     else:
         lab.token.write_text(own_token(site, lab_b))
     assert lab.run("cis490-shipper", "--ping").returncode == 0
+
+
+def test_no_header_makes_a_host_another_one(site: Site) -> None:
+    own = site.ours.issue("lab-honest", "clientAuth")
+    client = Client(site.caddy.port, site.ours.certificate.cert, own)
+    archive = make_episode(1)
+    claims = {"Subject": "CN=lab-other,O=lab", "Fingerprint": "0" * 64, "Host": "lab-other"}
+    spoofed = {f"X{dash}Client{dash}{name}": value for dash in "-_" for name, value in claims.items()}
+    spoofed |= {
+        "x-client_subject": claims["Subject"],
+        "X-Forwarded-For": "127.0.0.1",
+        "Forwarded": "for=127.0.0.1",
+    }
+    for host, status in (("lab-other", 403), ("lab-honest", 201)):
+        with contextlib.closing(client.connect(sni=site.name)) as connection:
+            connection.host = site.name
+            path = f"/v1/episodes/{host}/e.tar.zst"
+            connection.request("PUT", path, archive.data, put_headers(archive) | spoofed)
+            assert read_answer(connection).status == status
+    assert [key for key in site.receiver.stored() if key[0] == "lab-other"] == []

@@ -106,10 +106,10 @@ def client_certificate(host: LabHost) -> Check:
         )
     if days < CERTIFICATE_FAIL_DAYS:
         return Check(
-            "certificate", FAIL, seen, "cis490-shipper cert-fetch, or have the maintainer sign a new one"
+            "certificate", FAIL, seen, "`cis490-shipper cert-fetch`, or have the maintainer sign a new one"
         )
     if days < host.renew_days / 2:
-        return Check("certificate", WARN, seen, "cis490-shipper cert-fetch says why it was not renewed")
+        return Check("certificate", WARN, seen, "`cis490-shipper cert-fetch` says why it was not renewed")
     return Check("certificate", OK, seen)
 
 
