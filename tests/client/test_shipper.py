@@ -107,7 +107,7 @@ def test_a_refusal_for_good_moves_the_file_and_puts_the_answer_beside_it(
 def test_an_episode_whose_commit_was_pushed_a_moment_ago_is_taken_after_all(
     start_receiver: Callable[..., Receiver], tmp_path: Path
 ) -> None:
-    receiver = start_receiver(gate_enabled=True)
+    receiver = start_receiver(gate_enabled=True, workers=1)
     write(receiver.data_dir, make_snapshot(1))
     lab = Lab.of(tmp_path / "lab", receiver)
     lab.record("early", make_episode(1, meta={"code_commit": commit_id(2)}))
@@ -123,8 +123,7 @@ def test_an_episode_whose_commit_was_pushed_a_moment_ago_is_taken_after_all(
 
 def _would_accept(receiver: Receiver, commit: str) -> bool:
     headers = {"Authorization": "Bearer a-token-for-tests", "X-Cis490-Code-Commit": commit}
-    answers = [receiver.request("POST", "/v1/ping", headers=headers).json for _ in range(8)]
-    return all(answer["would_accept"] for answer in answers)
+    return bool(receiver.request("POST", "/v1/ping", headers=headers).json["would_accept"])
 
 
 def test_a_file_that_is_being_written_is_not_shipped(shared_receiver: Receiver, tmp_path: Path) -> None:
