@@ -20,10 +20,15 @@ PACKAGES = {
     "ip": "iproute2",
     "mkfs.ext4": "e2fsprogs",
     "mkfs.xfs": "xfsprogs",
+    "nft": "nftables",
     "nginx": "nginx-light",
+    "nsenter": "util-linux",
     "openssl": "openssl",
+    "ss": "iproute2",
     "strace": "strace",
     "systemd-analyze": "systemd",
+    "tc": "iproute2",
+    "unshare": "util-linux",
     "zstd": "zstd",
 }
 

@@ -9,7 +9,8 @@ module          does
 config          lab-host.toml and CIS490_LAB_* to one frozen `LabHost`
 failures        what can go wrong on the way to the receiver, each with its remedy
 wire            one HTTP exchange over http.client, whose early answer is read while the body is sent
-transport       TLS, token, timeouts, retries: every request of this package goes through it
+connection      an open connection: certificates shown and checked, silence noticed
+transport       token, timeouts, retries: every request of this package goes through it
 receipt         what an answer to a PUT means for the file
 spool           the folder that the recorder fills
 shipper         spool to receiver, for as long as it takes

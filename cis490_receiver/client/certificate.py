@@ -21,6 +21,7 @@ from typing import Final
 from cis490_receiver import atomic
 from cis490_receiver.client import failures
 from cis490_receiver.client.config import LabHost
+from cis490_receiver.client.connection import tls_context
 from cis490_receiver.client.diagnosis import diagnose
 from cis490_receiver.client.transport import Transport
 from cis490_receiver.errors import ReceiverError
@@ -134,14 +135,16 @@ def _check(new: LabHost, current: Certificate | None, now: float) -> Certificate
         raise RenewalFailed(f"renew_command left no certificate in $NEW_CERT: {exc}") from None
     if made.ends_at <= now or (current and made.ends_at <= current.ends_at):
         raise RenewalFailed("the new certificate does not last longer than the old one")
-    transport = Transport(new)
     try:
         # Certificate and key fit together, whether or not the receiver can be reached.
-        transport.tls_context()
+        tls_context(new)
     except failures.TransportFailed as exc:
         raise RenewalFailed(f"the new certificate is of no use: {exc.message}") from exc
-    failed = diagnose(transport).failed
-    if failed is not None and failed.name == failures.CertificateRefused.stage:
+    failed = diagnose(Transport(new)).failed
+    refused = {failures.CertificateRefused.stage}
+    if current and made.subject != current.subject:
+        refused.add(failures.HostRefused.stage)
+    if failed is not None and failed.name in refused:
         raise RenewalFailed(f"the receiver does not take the new certificate: {failed.seen}")
     return made
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import pwd
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -88,9 +89,7 @@ def _transport(host: LabHost) -> Transport:
 
 
 @main.command()
-@click.argument(
-    "files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path)
-)
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
 @json_option
 def ship(files: tuple[Path, ...], as_json: bool) -> None:
     """Ship FILES, wherever they lie, and leave them there."""
@@ -122,6 +121,10 @@ def _ship_one(transport: Transport, path: Path) -> dict[str, Any]:
             ),
             attempts=_ATTEMPTS,
         )
+    except PermissionError as exc:
+        user = pwd.getpwuid(os.geteuid()).pw_name
+        advice = f"put it where {user}, whom this program runs as, may read it"
+        return result | {"error": f"{exc.strerror}: {exc.filename}", "remedy": advice}
     except (ReceiverError, OSError) as exc:
         remedy = getattr(exc, "remedy", None)
         return result | {"error": str(exc)} | ({"remedy": remedy} if remedy else {})
@@ -166,6 +169,10 @@ def run(once: bool) -> None:
     except KeyboardInterrupt:
         sys.exit(130)
     click.echo(f"{result.shipped} shipped, {result.refused} refused, {result.kept} left in the spool")
+    if result.too_young:
+        click.echo(
+            f"{result.too_young} changed within the last {host.settle_seconds} s (settle_seconds): they wait"
+        )
     sys.exit(EXIT_FOUND if result.refused or result.kept else 0)
 
 

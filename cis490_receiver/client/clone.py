@@ -68,6 +68,8 @@ class Standing:
         return "".join(finding.branch for finding in self.findings)
 
 
+#: Where bin/install-lab-host puts the page.
+PAGE: Final = "/opt/cis490-lab-host/docs/FIXYOURSELF.md"
 _TITLES: Final = {
     "A": "behind",
     "B": "local commits on top",
@@ -85,7 +87,7 @@ def remedy(standing: Standing) -> str:
     letter = standing.findings[0].branch
     if not letter:
         return "tell the maintainer"
-    return f"FIXYOURSELF.md, branch {letter} ({_TITLES[letter]})"
+    return f"{PAGE}, branch {letter} ({_TITLES[letter]})"
 
 
 class Clone:

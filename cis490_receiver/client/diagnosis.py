@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import ssl
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
 from cis490_receiver.client import failures
 from cis490_receiver.client.transport import Reply, Transport, receiver_failed
 
-STAGES: Final = ("DNS", "TCP", "TLS", "client certificate", "token", "receiver")
+STAGES: Final = ("DNS", "TCP", "TLS", "client certificate", "token", "host id", "receiver")
 #: How long a refusal of the client certificate may take to arrive after the handshake.
 ALERT_SECONDS: Final = 0.5
 
@@ -45,17 +46,22 @@ class Diagnosis:
 
 def diagnose(transport: Transport) -> Diagnosis:
     """Go as far as it goes."""
+    host = transport.host
+    accepted = "accepted" if host.token_file else "none is set, and none is asked for"
     seen: dict[str, str] = {}
     try:
         _connect(transport, seen)
         started_ns = time.time_ns()
-        reply = transport.ping()
+        reply = transport.ask_leave()
         skew = _skew_seconds(reply, started_ns, time.time_ns())
         if skew is None:
             raise receiver_failed(reply)
+    except failures.HostRefused as exc:
+        return Diagnosis(tuple(_stages(seen | {"token": accepted}, exc)))
     except failures.TransportFailed as exc:
         return Diagnosis(tuple(_stages(seen, exc)))
-    seen["token"] = "accepted" if transport.host.token_file else "none is set, and none is asked for"
+    seen["token"] = accepted
+    seen["host id"] = f"{host.host_id} may ship"
     seen["receiver"] = f"answers; this host's clock is {skew:+.1f} s from its clock"
     return Diagnosis(tuple(_stages(seen, None)), skew)
 
@@ -89,19 +95,17 @@ def _wait_for_alert(sock: ssl.SSLSocket, remedy: str | None) -> None:
     raise failures.CertificateRefused("the receiver ended the connection after the handshake", remedy)
 
 
-def _stages(seen: dict[str, str], failure: failures.TransportFailed | None) -> list[Stage]:
+def _stages(seen: dict[str, str], failure: failures.TransportFailed | None) -> Iterator[Stage]:
     failed = STAGES.index(failure.stage) if failure else len(STAGES)
-    stages = []
     for number, name in enumerate(STAGES):
         if failure and number == failed:
-            stages.append(Stage(name, False, failure.message, failure.remedy))
+            yield Stage(name, False, failure.message, failure.remedy)
         elif name in seen:
-            stages.append(Stage(name, True, seen[name]))
+            yield Stage(name, True, seen[name])
         elif number < STAGES.index("token") and number < failed:
-            stages.append(Stage(name, True, "good"))
+            yield Stage(name, True, "good")
         else:
-            stages.append(Stage(name, None, "not tested"))
-    return stages
+            yield Stage(name, None, "not tested")
 
 
 def _skew_seconds(reply: Reply, started_ns: int, ended_ns: int) -> float | None:

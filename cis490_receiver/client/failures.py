@@ -13,15 +13,19 @@ class TransportFailed(ReceiverError):
     Attributes:
         stage: how far it came, as `--ping` prints it.
         remedy: what a person at the host can do.
+        retry_after_seconds: what ``Retry-After`` asked for, where there was such an answer.
     """
 
     code = "transport-failed"
     stage: ClassVar[str] = "receiver"
     default_remedy: ClassVar[str] = "try again later"
 
-    def __init__(self, message: str, remedy: str | None = None) -> None:
+    def __init__(
+        self, message: str, remedy: str | None = None, *, retry_after_seconds: float | None = None
+    ) -> None:
         super().__init__(message)
         self.remedy = remedy or self.default_remedy
+        self.retry_after_seconds = retry_after_seconds
 
 
 class DnsFailed(TransportFailed):
@@ -73,6 +77,17 @@ class TokenRefused(TransportFailed):
     default_remedy = "put the token that the maintainer gave this host into token_file; nothing else in it"
 
 
+class HostRefused(TransportFailed):
+    """Certificate and token are good, and another host's."""
+
+    code = "host-refused"
+    stage = "host id"
+    default_remedy = (
+        "set host_id to the name that certificate and token were made for, or have the maintainer make "
+        "ones for this host"
+    )
+
+
 class ReceiverFailed(TransportFailed):
     """The receiver, or a proxy before it, gave no answer that means anything, or says that it cannot."""
 
@@ -85,3 +100,9 @@ class FileChanged(ReceiverError):
 
     code = "file-changed"
     default_message = "the file changed while it was being shipped"
+
+
+class FileUnreadable(ReceiverError):
+    """The disk gives an error, not the network."""
+
+    code = "file-unreadable"

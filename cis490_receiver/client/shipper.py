@@ -41,12 +41,14 @@ class Round:
     """What came of one look at the spool.
 
     Attributes:
+        too_young: how many of the kept ones may still be written to.
         wait_seconds: how long to leave the receiver alone; None where it is in order.
     """
 
     shipped: int = 0
     refused: int = 0
     kept: int = 0
+    too_young: int = 0
     wait_seconds: float | None = None
 
 
@@ -100,7 +102,8 @@ class Shipper:
             if self._monotonic() - reconsidered >= RECONSIDER_EVERY_SECONDS:
                 reconsidered = self._monotonic()
                 self.reconsider()
-            sleep(POLL_SECONDS)
+            if result.wait_seconds is None:
+                sleep(POLL_SECONDS)
 
     def round(self) -> Round:
         """Try each file that is finished and due, oldest first, until the receiver is not in order.
@@ -112,7 +115,9 @@ class Shipper:
         waiting = self._spool.waiting()
         self._forget(waiting)
         for one in waiting:
-            if not self._is_due(one) or not self._is_finished(one):
+            young = self._is_young(one)
+            if young or not self._is_due(one) or not self._is_whole(one):
+                result.too_young += young
                 result.kept += 1
                 continue
             verdict, wait = self._ship(one)
@@ -138,7 +143,7 @@ class Shipper:
             return self._refuse(one, None, {"code": exc.code, "error": exc.message}), None
         except failures.TransportFailed as exc:
             return self._wait(one, exc), None
-        except (failures.FileChanged, OSError) as exc:
+        except (failures.FileChanged, failures.FileUnreadable, OSError) as exc:
             log.warning(event("kept", file=one.path.name, reason=exc))
             self._defer(one, None)
             return Verdict.LATER, None
@@ -151,7 +156,7 @@ class Shipper:
         if verdict is Verdict.REFUSED:
             return self._refuse(one, reply.status, reply.json or {}, described)
         if verdict is Verdict.WAIT:
-            return self._wait(one, receiver_failed(reply), reply.retry_after_seconds)
+            return self._wait(one, receiver_failed(reply))
         log.warning(
             event(
                 "kept",
@@ -215,13 +220,11 @@ class Shipper:
         )
         return Verdict.REFUSED
 
-    def _wait(
-        self, one: Waiting | None, failure: failures.TransportFailed, retry_after: float | None = None
-    ) -> Verdict:
+    def _wait(self, one: Waiting | None, failure: failures.TransportFailed) -> Verdict:
         log.warning(event("waiting", stage=failure.stage, reason=failure.message, remedy=failure.remedy))
         if one is not None:
             # The next one goes first: this may be about the file after all.
-            self._defer(one, retry_after)
+            self._defer(one, failure.retry_after_seconds)
         told = {
             "at_wall": wall_time(self._clock.now_ns()),
             "stage": failure.stage,
@@ -233,15 +236,16 @@ class Shipper:
     def _still_away(self) -> float | None:
         """Ask whether the receiver is back; gives how long to leave it alone if not."""
         try:
-            reply = self._transport.ping()
+            self._transport.ask_leave()
+        except failures.HostRefused as exc:
+            # It is there; what it refuses it counts, so that the maintainer sees a host that tries in vain.
+            self._wait(None, exc)
+            return None
         except failures.TransportFailed as exc:
             self._wait(None, exc)
-            return self._unreachable.next_seconds()
-        if reply.status == 200 and (reply.json or {}).get("ok") is True:
-            self._note("idle")
-            return None
-        self._wait(None, receiver_failed(reply))
-        return self._unreachable.next_seconds(reply.retry_after_seconds)
+            return self._unreachable.next_seconds(exc.retry_after_seconds)
+        self._note("idle")
+        return None
 
     def reconsider(self) -> int:
         """Take back what was refused for its commit in the last day, if the receiver knows the commit by now; gives
@@ -276,13 +280,15 @@ class Shipper:
     def _is_due(self, one: Waiting) -> bool:
         return one not in self._trouble or self._monotonic() >= self._trouble[one].not_before
 
-    def _is_finished(self, one: Waiting) -> bool:
-        """Whether nobody writes to it any more: it did not change for a while, and ends with a whole frame."""
+    def _is_young(self, one: Waiting) -> bool:
+        """Whether it changed a moment ago, so that somebody may still write to it."""
         now = self._monotonic()
         unchanged = now - self._first_seen.setdefault(one, now)
         by_clock = (self._clock.now_ns() - one.mtime_ns) / 1e9
-        if max(unchanged, by_clock) < self._host.settle_seconds:
-            return False
+        return max(unchanged, by_clock) < self._host.settle_seconds
+
+    def _is_whole(self, one: Waiting) -> bool:
+        """Whether it ends with a whole frame."""
         if one in self._whole:
             return True
         try:

@@ -1,4 +1,4 @@
-"""Every request of a lab host to its receiver: TLS, certificate, token, timeouts, retries.
+"""Every request of a lab host to its receiver: token, timeouts, retries.
 
 One connection a request: an episode takes seconds to hours, and a connection that was kept is one that a proxy may just
 be closing.
@@ -13,7 +13,6 @@ import json
 import math
 import os
 import random
-import socket
 import ssl
 import time
 from collections.abc import Callable, Mapping
@@ -23,8 +22,9 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from cis490_receiver import protocol
-from cis490_receiver.client import failures, wire
+from cis490_receiver.client import connection, failures, wire
 from cis490_receiver.client.config import LabHost
+from cis490_receiver.errors import CommitRejected, HostMismatch, MalformedCommit, MissingCommit, ScopeMissing
 
 #: From this size on, a body is announced and preceded by questions that cost nothing.
 LARGE_BYTES: Final = 1 << 20
@@ -33,6 +33,7 @@ STORE_SECONDS: Final = 600.0
 MAX_WAIT_SECONDS: Final = 900.0
 #: Statuses that say "not now": another try may go better.
 TRANSIENT: Final = frozenset({408, 425, 429, 500, 502, 503, 504, 507})
+_OF_A_COMMIT: Final = frozenset({MissingCommit.code, MalformedCommit.code, CommitRejected.code})
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +100,6 @@ class Transport:
 
     def __init__(self, host: LabHost) -> None:
         self.host = host
-        self._parts = urlsplit(host.receiver_url)
 
     def request(
         self,
@@ -161,6 +161,21 @@ class Transport:
         """
         return self.request("POST", f"{protocol.API_PREFIX}/ping", headers=headers)
 
+    def ask_leave(self) -> Reply:
+        """Ask whether the receiver is there and takes anything from this host; an orchestrator's commit is not asked
+        about.
+
+        Raises:
+            TransportFailed: it is not, or does not; the class says at which stage.
+        """
+        reply = self.ping({protocol.HEADER_SCHEMA_VERSION: str(protocol.SCHEMA_VERSION)})
+        answer = reply.json or {}
+        if reply.status != 200 or answer.get("ok") is not True:
+            raise receiver_failed(reply)
+        if answer.get("would_accept") is False and reply.says("code") not in _OF_A_COMMIT:
+            raise receiver_failed(reply)
+        return reply
+
     def put_file(
         self,
         path: Path,
@@ -179,7 +194,7 @@ class Transport:
         Raises:
             TransportFailed: no answer was had.
             FileChanged: the file was written to meanwhile.
-            OSError: it cannot be read.
+            FileUnreadable, OSError: it cannot be read.
         """
         with open(path, "rb", buffering=0) as stream:
             before = os.fstat(stream.fileno())
@@ -203,78 +218,8 @@ class Transport:
         return answer.status == 200 and (answer.json or {}).get("would_accept") is False
 
     def connect(self) -> http.client.HTTPConnection:
-        """A connection that is open, its TLS handshake done.
-
-        Raises:
-            DnsFailed, TcpFailed, TlsFailed, CertificateRefused: how far it came.
-        """
-        connection = self._new_connection()
-        try:
-            sock = self._open(connection.host, connection.port)
-        except BaseException:
-            connection.close()
-            raise
-        connection.sock = sock
-        return connection
-
-    def _new_connection(self) -> http.client.HTTPConnection:
-        name = self._parts.hostname or ""
-        kind = http.client.HTTPSConnection if self.is_tls else http.client.HTTPConnection
-        return kind(name, self._parts.port)
-
-    @property
-    def is_tls(self) -> bool:
-        """Whether the receiver is spoken to over TLS."""
-        return self._parts.scheme == "https"
-
-    def _open(self, name: str, port: int) -> socket.socket:
-        context = self.tls_context() if self.is_tls else None
-        try:
-            plain = socket.create_connection((name, port), self.host.connect_seconds)
-        except socket.gaierror as exc:
-            raise failures.DnsFailed(f"{name} has no address: {exc.strerror}") from exc
-        except OSError as exc:
-            reason = exc.strerror or "no answer in time"
-            raise failures.TcpFailed(f"cannot connect to {name}, port {port}: {reason}") from exc
-        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        plain.settimeout(self.host.idle_seconds)
-        if context is None:
-            return plain
-        plain.settimeout(self.host.connect_seconds)
-        try:
-            secure = context.wrap_socket(plain, server_hostname=name)
-        except OSError as exc:
-            plain.close()
-            raise _tls_failure(exc, name, has_certificate=self.host.client_cert is not None) from exc
-        secure.settimeout(self.host.idle_seconds)
-        return secure
-
-    def tls_context(self) -> ssl.SSLContext:
-        """What this host trusts and shows.
-
-        Raises:
-            TlsFailed: ca_file cannot be used.
-            CertificateRefused: client_cert and client_key cannot.
-        """
-        host = self.host
-        try:
-            context = ssl.create_default_context(cafile=host.ca_file)
-        except (OSError, ssl.SSLError) as exc:
-            raise failures.TlsFailed(
-                f"ca_file {host.ca_file} cannot be read: {_reason(exc)}",
-                "put the authority's certificate (PEM) there, readable by this user",
-            ) from exc
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        if host.client_cert is not None:
-            try:
-                context.load_cert_chain(host.client_cert, host.client_key, password=_no_password)
-            except (OSError, ValueError) as exc:
-                raise failures.CertificateRefused(
-                    f"client_cert {host.client_cert} with client_key {host.client_key} cannot be used: "
-                    f"{_reason(exc)}",
-                    "put the host's certificate and its key (PEM, without a password) there, readable by this user",
-                ) from exc
-        return context
+        """See `connection.connect`."""
+        return connection.connect(self.host)
 
     def _exchange(
         self,
@@ -285,25 +230,17 @@ class Transport:
         answer_seconds: float,
     ) -> Reply:
         full = {**self._identity(), **headers}
-        connection = self.connect()
+        opened = self.connect()
+        prefix = urlsplit(self.host.receiver_url).path
         try:
-            with contextlib.closing(connection):
-                raw = wire.exchange(
-                    connection,
-                    method,
-                    self._parts.path + path,
-                    full,
-                    body,
-                    answer_seconds=answer_seconds,
-                )
+            with contextlib.closing(opened):
+                raw = wire.exchange(opened, method, prefix + path, full, body, answer_seconds=answer_seconds)
         except ssl.SSLError as exc:
-            raise _tls_failure(
-                exc, connection.host, has_certificate=self.host.client_cert is not None
-            ) from exc
+            raise connection.tls_failure(exc, self.host) from exc
         except TimeoutError as exc:
             raise failures.ReceiverFailed("the receiver did not answer in time") from exc
-        except (ConnectionError, http.client.HTTPException) as exc:
-            raise failures.ReceiverFailed(f"the receiver ended the connection: {_reason(exc)}") from exc
+        except (OSError, http.client.HTTPException) as exc:
+            raise failures.ReceiverFailed(f"the connection was lost: {connection.reason(exc)}") from exc
         return Reply(raw.status, raw.headers, _json_object(raw.body))
 
     def _identity(self) -> dict[str, str]:
@@ -323,7 +260,9 @@ class Transport:
         try:
             text = path.read_text(encoding="ascii").strip()
         except (OSError, ValueError) as exc:
-            raise failures.TokenRefused(f"token_file {path} cannot be read: {_reason(exc)}") from exc
+            raise failures.TokenRefused(
+                f"token_file {path} cannot be read: {connection.reason(exc)}"
+            ) from exc
         if not text or any(not "!" <= character <= "~" for character in text):
             raise failures.TokenRefused(f"token_file {path} holds no token")
         return text
@@ -332,16 +271,19 @@ class Transport:
 def receiver_failed(reply: Reply) -> failures.TransportFailed:
     """The failure that an answer other than the hoped for means."""
     said = reply.says("error") or "an answer without a JSON object"
-    if reply.status in (401, 403):
-        return failures.TokenRefused(f"the receiver refuses the token ({reply.status}: {said})")
+    code = reply.says("code")
+    if code == HostMismatch.code:
+        return failures.HostRefused(f"the receiver refuses this host: {said}")
+    if code == ScopeMissing.code or reply.status in (401, 403):
+        return failures.TokenRefused(f"the receiver refuses the token ({code or reply.status}: {said})")
     remedy = None
     if reply.json is None or reply.status in (404, 421):
         remedy = "check receiver_url: something else than the receiver answers there"
-    return failures.ReceiverFailed(f"the receiver says {reply.status}: {said}", remedy)
-
-
-def _no_password() -> str:
-    raise ValueError("the key is protected by a password")
+    return failures.ReceiverFailed(
+        f"the receiver says {code or reply.status}: {said}",
+        remedy,
+        retry_after_seconds=reply.retry_after_seconds,
+    )
 
 
 def _json_object(body: bytes) -> dict[str, Any] | None:
@@ -350,33 +292,3 @@ def _json_object(body: bytes) -> dict[str, Any] | None:
     except (ValueError, RecursionError):
         return None
     return document if isinstance(document, dict) else None
-
-
-def _reason(exc: Exception) -> str:
-    return (
-        getattr(exc, "reason", None) or getattr(exc, "strerror", None) or str(exc) or type(exc).__name__
-    ).strip()
-
-
-def _tls_failure(exc: OSError, name: str, *, has_certificate: bool) -> failures.TransportFailed:
-    """What a failed handshake, or an alert after it, means. TLS 1.3 tells a client only after the handshake that
-    its certificate was refused (RFC 8446 §4.4.2.4)."""
-    if isinstance(exc, ssl.SSLCertVerificationError):
-        why = exc.verify_message
-        if "expired" in why or "not yet valid" in why:
-            remedy = (
-                "compare this host's clock (`date -u`); if it is right, the receiver's certificate is over"
-            )
-        elif "mismatch" in why or "match" in why:
-            remedy = "say the name in receiver_url that stands in the receiver's certificate"
-        else:
-            remedy = "put the authority that signed the receiver's certificate into ca_file"
-        return failures.TlsFailed(f"the certificate of {name} is not trusted: {why}", remedy)
-    reason = _reason(exc)
-    if "ALERT" in reason.upper():
-        if not has_certificate:
-            return failures.CertificateRefused(
-                f"{name} wants a client certificate ({reason})", "set client_cert and client_key"
-            )
-        return failures.CertificateRefused(f"{name} refuses this host's certificate ({reason})")
-    return failures.TlsFailed(f"no TLS with {name}: {reason}")

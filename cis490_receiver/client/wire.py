@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from io import FileIO
 from typing import Final
 
-from cis490_receiver.client.failures import FileChanged
+from cis490_receiver.client.failures import FileChanged, FileUnreadable
 
 PIECE_BYTES: Final = 256 * 1024
 #: How long a server may take to say 100; one that does not know of it says nothing (RFC 9110 §10.1.1).
@@ -109,6 +109,7 @@ def exchange(
 
     Raises:
         FileChanged: the file ended before its announced size.
+        FileUnreadable: the disk gave an error.
         OSError, HTTPException: no answer was had.
     """
     sock = connection.sock
@@ -157,7 +158,10 @@ def _send_body(sock: socket.socket, answer: _Answer, body: Upload) -> None:
     piece = memoryview(bytearray(PIECE_BYTES))
     left = body.size_bytes
     while left:
-        count = body.stream.readinto(piece[: min(left, PIECE_BYTES)])
+        try:
+            count = body.stream.readinto(piece[: min(left, PIECE_BYTES)])
+        except OSError as exc:
+            raise FileUnreadable(f"the file cannot be read: {exc.strerror}") from exc
         if not count:
             raise FileChanged
         sock.sendall(piece[:count])

@@ -92,8 +92,9 @@ def _fatal_only(host: HostFacts, settings: Settings) -> Iterator[Symptom]:
 
 _REFUSAL_REMEDY: Final = {
     "commit-rejected": "its orchestrator is stale or local: FIXYOURSELF.md on the host",
-    "missing-commit": "its shipper is too old to stamp the commit: FIXYOURSELF.md on the host",
-    "malformed-commit": "its shipper stamps something else than a commit id: FIXYOURSELF.md on the host",
+    "missing-commit": "its orchestrator is too old to write code_commit into meta.json: FIXYOURSELF.md on the host",
+    "malformed-commit": "code_commit in its meta.json is no commit id: FIXYOURSELF.md on the host",
+    "host-mismatch": "its host_id is not the name that its certificate and token were made for: lab-host.toml there",
     "bad-bearer-token": "its token is wrong: compare the token file there with the receiver's",
     "missing-bearer-token": "it sends no token: is token_file set in its lab-host.toml?",
     "conflict": "it reuses episode ids for other bytes: look at its recorder",
@@ -113,7 +114,7 @@ def _unstamped(host: HostFacts, seen_ns: int, settings: Settings) -> Iterator[Sy
             UNSTAMPED,
             seen_ns,
             f"uploads without X-Cis490-Code-Commit: {recently}",
-            "update its shipper, which stamps the orchestrator's commit: FIXYOURSELF.md on the host",
+            "update its orchestrator, which writes code_commit into meta.json: FIXYOURSELF.md on the host",
         )
 
 

@@ -12,6 +12,7 @@ from cis490_receiver.clock import Clock
 from cis490_receiver.config import Settings
 from cis490_receiver.errors import BadToken, HostMismatch, MissingToken, ScopeMissing
 from cis490_receiver.policy.headers import Headers
+from cis490_receiver.policy.remedies import OTHER_HOST
 from cis490_receiver.policy.tokens import Token, TokenFile
 
 #: What Caddy sets from the certificate that it verified, and strips from what a client sends.
@@ -43,9 +44,14 @@ class Principal:
         HostMismatch: it may not ship as `host_id`.
         """
         if self.token is not None and not self.token.allows_host(host_id):
-            raise HostMismatch("this token may not ship as this host")
+            raise HostMismatch(
+                f"this token is for {self.token.hosts}, not for {host_id}", remediation=OTHER_HOST
+            )
         if self.bound and self.certificate_name != host_id:
-            raise HostMismatch("the client certificate is not this host's")
+            whose = self.certificate_name or "nobody"
+            raise HostMismatch(
+                f"the client certificate is {whose}'s, not {host_id}'s", remediation=OTHER_HOST
+            )
 
 
 class Authenticator:

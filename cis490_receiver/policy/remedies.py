@@ -1,6 +1,6 @@
-"""What the gate tells a host that it refuses: texts that a student can act on without asking anybody.
+"""What the receiver tells a host that it refuses: texts that a student can act on without asking anybody.
 
-They name the branches and steps of FIXYOURSELF.md, which tests/gate walks.
+Those of the gate name the branches and steps of FIXYOURSELF.md, which tests/gate walks.
 """
 
 from __future__ import annotations
@@ -9,17 +9,25 @@ from typing import Final
 
 SEE_ALSO: Final = "FIXYOURSELF.md"
 
+OTHER_HOST: Final = (
+    "A host ships under the name that its certificate and its token were made for. Set host_id to that name in "
+    "/etc/cis490-lab-host/lab-host.toml and run `systemctl restart cis490-lab-shipper`; or ask the maintainer for a "
+    "certificate and a token of this host's own. Until then the episodes wait in the spool."
+)
+
 _CLONE: Final = "in the orchestrator's clone (/opt/orchestrator, unless your lab put it elsewhere)"
 MISSING: Final = (
-    "Your shipper did not say which orchestrator commit recorded this episode. A current shipper sends "
-    f"X-Cis490-Code-Commit by itself, from the clone's own HEAD: {_CLONE} run `git pull --ff-only`, then "
-    "restart the shipper. `git rev-parse HEAD` there prints what belongs into the header. If either command "
-    "fails, FIXYOURSELF.md, step 1, says why and goes on from there."
+    "Nothing says which orchestrator commit recorded this episode. A current orchestrator writes it into "
+    "meta.json, as code_commit, and cis490-shipper sends it on as X-Cis490-Code-Commit: "
+    f"{_CLONE} run `git pull --ff-only`, restart the orchestrator, and record again. `git rev-parse HEAD` there "
+    "prints what belongs into the header. If either command fails, FIXYOURSELF.md, step 1, says why and goes "
+    "on from there."
 )
 MALFORMED: Final = (
-    "X-Cis490-Code-Commit is the full id of the commit that recorded the episode, not a short id, a branch "
-    f"or a tag: what `git rev-parse HEAD` prints {_CLONE}. If that prints anything but 40 hex digits, "
-    "FIXYOURSELF.md, step 1, says why and goes on from there."
+    "X-Cis490-Code-Commit, which cis490-shipper takes from code_commit in meta.json, is the full id of the "
+    "commit that recorded the episode, not a short id, a branch or a tag: what `git rev-parse HEAD` prints "
+    f"{_CLONE}. If that prints anything but 40 hex digits, FIXYOURSELF.md, step 1, says why and goes on from "
+    "there."
 )
 _NO_FAKING: Final = (
     "Please do not send a commit id other than the one that ran: the gate is what lets the people who train "
@@ -33,7 +41,7 @@ def behind(ref: str, commits_behind: int, window: int) -> str:
     return (
         f"Your commit is on {ref} but {commits} older than its head; only the newest {window} are accepted. "
         f"Run `git fetch --prune origin && git merge --ff-only {_upstream(ref)}` {_CLONE}, restart the "
-        "orchestrator and the shipper, and record again. If git refuses, FIXYOURSELF.md, step 1, tells what "
+        "orchestrator, and record again. If git refuses, FIXYOURSELF.md, step 1, tells what "
         f"holds it; branch A is a clone that is merely behind, like yours. {_NO_FAKING}"
     )
 

@@ -6,10 +6,13 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from cis490_receiver.client.config import LabHost, load
+from tests.support.archives import Archive
 from tests.support.receiver import TOKEN, Receiver
+
+if TYPE_CHECKING:
+    from cis490_receiver.client.config import LabHost
 
 
 def plain_environment() -> dict[str, str]:
@@ -23,6 +26,8 @@ class Lab:
     def __init__(self, folder: Path, url: str, **keys: Any) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
+        #: A command under which its programs run, such as one that enters a network namespace.
+        self.wrapper: tuple[str, ...] = ()
         self.token = folder / "token"
         self.token.write_text(TOKEN + "\n")
         self.token.chmod(0o600)
@@ -67,11 +72,13 @@ class Lab:
 
     @property
     def host(self) -> LabHost:
+        from cis490_receiver.client.config import load
+
         return load({"CIS490_LAB_CONFIG": str(self.config)})
 
     def command(self, program: str, *arguments: str | Path) -> list[str]:
         """The installed program `program`."""
-        return [str(Path(sys.executable).with_name(program)), *map(str, arguments)]
+        return [*self.wrapper, str(Path(sys.executable).with_name(program)), *map(str, arguments)]
 
     def run(self, program: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -106,3 +113,11 @@ class Lab:
             if where.exists()
             else set()
         )
+
+    def record(self, name: str, archive: Archive) -> Path:
+        """What a recorder does: write beside, rename when done."""
+        final = self.spool / f"{name}.tar.zst"
+        partial = final.with_name(final.name + ".partial")
+        partial.write_bytes(archive.data)
+        partial.rename(final)
+        return final

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from cis490_receiver.client.clone import Clone, Standing, remedy
+from cis490_receiver.client.clone import PAGE, Clone, Standing, remedy
 from tests.client.hosts import Lab
 from tests.conftest import need
 from tests.gate.repos import Repo, World
@@ -140,9 +140,7 @@ def test_each_trouble_is_named_and_only_a_clone_that_is_behind_is_moved(
     assert standing.branches == CASES[make], standing
     for letter in standing.branches:
         assert f"\n## {letter}. " in FIXYOURSELF
-    assert remedy(standing).startswith(
-        f"FIXYOURSELF.md, branch {standing.branches[0]}" if standing.branches else ""
-    )
+    assert remedy(standing).startswith(f"{PAGE}, branch {standing.branches[0]}" if standing.branches else "")
     before = picture(repo.path)
     after, said = clone.fast_forward()
     if make in UPDATED:

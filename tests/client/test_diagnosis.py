@@ -20,7 +20,7 @@ from tests.conftest import need
 from tests.support.caddy import Authority, Certificate
 from tests.support.receiver import Receiver
 
-STAGES = ["DNS", "TCP", "TLS", "client certificate", "token", "receiver"]
+STAGES = ["DNS", "TCP", "TLS", "client certificate", "token", "host id", "receiver"]
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,7 @@ def test_something_else_than_the_receiver_answers(tmp_path: Path) -> None:
         told = json.loads(
             Lab(tmp_path, f"http://127.0.0.1:{port}").run("cis490-shipper", "--ping", "--json").stdout
         )
-    assert [stage["ok"] for stage in told["stages"]] == [True, True, True, True, None, False]
+    assert [stage["ok"] for stage in told["stages"]] == [True, True, True, True, None, None, False]
     assert "something else" in told["stages"][-1]["remedy"]
 
 

@@ -66,21 +66,29 @@ def _new_key(path: Path) -> tuple[str | Path, ...]:
 
 
 class Caddy:
-    """Caddy on a free port of the loopback interface, in front of a unix socket."""
+    """Caddy in front of a unix socket: on a free port of the loopback interface, or where it is told to listen."""
 
     def __init__(
-        self, program: str, folder: Path, upstream: Path, server: Certificate, client_ca: Path
+        self,
+        program: str,
+        folder: Path,
+        upstream: Path,
+        server: Certificate,
+        client_ca: Path,
+        *,
+        site: str = SITE,
+        address: tuple[str, int] | None = None,
     ) -> None:
         folder.mkdir(exist_ok=True)
         self.log = folder / "caddy.log"
-        self.port = _free_port()
+        listen, self.port = address or ("127.0.0.1", _free_port())
         self.process: subprocess.Popen[bytes] | None = None
         self._program = program
         self._environment = {
             "PATH": os.environ["PATH"],
             "HOME": str(folder),
-            "CIS490_SITE": SITE,
-            "CIS490_LISTEN": "127.0.0.1",
+            "CIS490_SITE": site,
+            "CIS490_LISTEN": listen,
             "CIS490_PORT": str(self.port),
             "CIS490_SOCKET": str(upstream),
             "CIS490_TLS_CERT": str(server.cert),
@@ -98,11 +106,11 @@ class Caddy:
             timeout=60,
         )
 
-    def start(self) -> None:
-        """Start it and wait until it listens."""
+    def start(self, *wrapper: str) -> None:
+        """Start it (under the command `wrapper`, when given) and wait until it listens."""
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [self._program, "run", "--config", str(CADDYFILE), "--adapter", "caddyfile"],
+                [*wrapper, self._program, "run", "--config", str(CADDYFILE), "--adapter", "caddyfile"],
                 env=self._environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -110,10 +118,17 @@ class Caddy:
             )
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline and self.process.poll() is None:
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
+            if self._listens(self.process.pid):
                 return
             time.sleep(0.02)
         raise RuntimeError(f"Caddy did not start:\n{self.log_text()}")
+
+    def _listens(self, pid: int) -> bool:
+        """Whether something listens on the port in the network of the process `pid` (proc(5), net/tcp)."""
+        with contextlib.suppress(OSError):
+            listening = rf":{self.port:04X} 00000000:0000 0A "
+            return listening in Path(f"/proc/{pid}/net/tcp").read_text()
+        return False
 
     def stop(self) -> None:
         if self.process is not None and self.process.poll() is None:

@@ -9,7 +9,7 @@ from typing import Final
 
 from cis490_receiver import protocol
 from cis490_receiver.client import certificate, failures, status
-from cis490_receiver.client.clone import Clone, Standing, remedy
+from cis490_receiver.client.clone import PAGE, Clone, Standing, remedy
 from cis490_receiver.client.config import LabHost
 from cis490_receiver.client.diagnosis import diagnose
 from cis490_receiver.client.doctor.report import FAIL, OK, WARN, Check
@@ -96,7 +96,8 @@ def client_certificate(host: LabHost) -> Check:
         found = certificate.read(host.client_cert)
         mode = stat.S_IMODE(host.client_key.stat().st_mode)
     except (ValueError, OSError) as exc:
-        return Check("certificate", FAIL, str(exc), failures.CertificateRefused.default_remedy)
+        put = f"put this host's certificate into {host.client_cert} and its key into {host.client_key} (PEM)"
+        return Check("certificate", FAIL, str(exc), put)
     days = found.days_left(time.time())
     seen = f"{found.subject} ends in {days:.1f} days" if days > 0 else f"{found.subject} is over"
     if mode & 0o027:
@@ -105,10 +106,10 @@ def client_certificate(host: LabHost) -> Check:
         )
     if days < CERTIFICATE_FAIL_DAYS:
         return Check(
-            "certificate", FAIL, seen, "cis490-shipper cert-fetch, or have the maintainer sign a new one"
+            "certificate", FAIL, seen, "`cis490-shipper cert-fetch`, or have the maintainer sign a new one"
         )
     if days < host.renew_days / 2:
-        return Check("certificate", WARN, seen, "cis490-shipper cert-fetch says why it was not renewed")
+        return Check("certificate", WARN, seen, "`cis490-shipper cert-fetch` says why it was not renewed")
     return Check("certificate", OK, seen)
 
 
@@ -133,7 +134,7 @@ def orchestrator(host: LabHost) -> Iterator[Check]:
         yield Check("gate", OK, f"the receiver takes episodes of {standing.head[:12]}")
     elif said.get("would_accept") is False:
         seen = f"{standing.head[:12]}: {answer.says('error')}"
-        yield Check("gate", FAIL, seen, answer.says("remediation") or "see FIXYOURSELF.md")
+        yield Check("gate", FAIL, seen, answer.says("remediation") or f"see {PAGE}")
 
 
 def _clone_check(standing: Standing) -> Check:
