@@ -54,21 +54,26 @@ def test_the_readmes_curl_ships_to_what_serve_started(tmp_path: Path) -> None:
     with subprocess.Popen(
         [ROOT / "bin" / "serve"], env=environ, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     ) as server:
-        assert server.stdout is not None
-        shown = ""
-        while "Stop with Ctrl-C" not in shown:
-            line = server.stdout.readline()
-            assert line, "bin/serve ended"
-            shown += line
-        assert environ["CIS490_BIND"] in shown and str(tmp_path / "data") in shown
-        commands = shell_blocks(README)[1].replace("127.0.0.1:8490", environ["CIS490_BIND"])
-        for status in ("stored", "already-present"):
-            done = subprocess.run(["bash", "-euc", commands], cwd=tmp_path, capture_output=True, text=True)
-            assert f'"status":"{status}"' in done.stdout, done.stderr
-        pasted = re.search(r"^  f=.*?(?=\n\n)", shown, re.MULTILINE | re.DOTALL)
-        assert pasted is not None
-        script = pasted[0].replace("f=episode.tar.zst", "f=run-0001.tar.zst")
-        done = subprocess.run(["bash", "-euc", script], cwd=tmp_path, capture_output=True, text=True)
-        assert '"status":"already-present"' in done.stdout, done.stderr
-        server.terminate()
+        try:
+            assert server.stdout is not None
+            shown = ""
+            while "Stop with Ctrl-C" not in shown:
+                line = server.stdout.readline()
+                assert line, "bin/serve ended"
+                shown += line
+            assert environ["CIS490_BIND"] in shown and str(tmp_path / "data") in shown
+            commands = shell_blocks(README)[1].replace("127.0.0.1:8490", environ["CIS490_BIND"])
+            for status in ("stored", "already-present"):
+                done = subprocess.run(
+                    ["bash", "-euc", commands], cwd=tmp_path, capture_output=True, text=True
+                )
+                assert f'"status":"{status}"' in done.stdout, done.stderr
+            pasted = re.search(r"^  f=.*?(?=\n\n)", shown, re.MULTILINE | re.DOTALL)
+            assert pasted is not None
+            script = pasted[0].replace("f=episode.tar.zst", "f=run-0001.tar.zst")
+            done = subprocess.run(["bash", "-euc", script], cwd=tmp_path, capture_output=True, text=True)
+            assert '"status":"already-present"' in done.stdout, done.stderr
+        finally:
+            # Also after a failure: else leaving the block would wait for ever.
+            server.terminate()
         assert server.wait(timeout=30) == 0
