@@ -167,7 +167,10 @@ class Rejection:
         Raises:
             ValueError: it is not such a fact.
         """
-        data = json.loads(line)
+        try:
+            data = json.loads(line)
+        except RecursionError:
+            raise ValueError("not a fact: nested too deeply") from None
         if not isinstance(data, dict):
             raise ValueError("not a fact: not a JSON object")
         return cls(
@@ -233,7 +236,12 @@ def failed_checks(doctor: dict[str, Any]) -> list[str]:
         named = [(check.get("name"), check) for check in checks if isinstance(check, dict)]
     else:
         return []
-    return [str(name)[:100] for name, check in named if _failed(check)]
+    return [_printable(name) for name, check in named if _failed(check)]
+
+
+def _printable(name: object) -> str:
+    """A host's own word, fit for a terminal and a log: nothing that moves a cursor, begins a line, or is no text."""
+    return "".join(char if char.isprintable() else "?" for char in str(name)[:100])
 
 
 def _failed(check: Any) -> bool:

@@ -306,7 +306,8 @@ class Worker(ThreadWorker):
         """Answer a request that never reached the application, or that the application could not end."""
         if isinstance(exc, http_errors.ParseException):
             status, code, message = _describe(exc)
-            log.warning(event("bad-http", status=status, code=code, reason=exc))
+            # Its class alone: its text has what the client sent, a token among it.
+            log.warning(event("bad-http", status=status, code=code, reason=type(exc).__name__))
         else:
             status, code, message = "500 Internal Server Error", "internal-error", "internal error"
             log.error("internal-error uri=%s", quoted(getattr(req, "uri", None)), exc_info=exc)

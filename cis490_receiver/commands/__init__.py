@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from cis490_receiver.errors import ConfigError
+from cis490_receiver.errors import ConfigError, ReceiverError
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -52,19 +52,29 @@ class CommandGroup(click.Group):
         return load_command(cmd_name) if cmd_name in MODULES else None
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; a bad configuration is one sentence and exit status 2."""
-        with configuration_errors():
+        """Run the command; what goes wrong is one sentence."""
+        with errors_in_a_sentence():
             return super().invoke(ctx)
 
 
 @contextlib.contextmanager
-def configuration_errors() -> Iterator[None]:
-    """End the process with one sentence and exit status 2 when the configuration cannot be used."""
+def errors_in_a_sentence() -> Iterator[None]:
+    """End the process with one sentence: exit status 2 when the configuration cannot be used, 1 when anything else
+    that was to be reckoned with went wrong."""
     try:
         yield
     except ConfigError as exc:
         click.echo(f"cis490-receiver: {exc.message}", err=True)
         sys.exit(EXIT_USAGE)
+    except BrokenPipeError:
+        # Whoever read the output has enough: click's affair.
+        raise
+    except (ReceiverError, OSError) as exc:
+        reason = exc.__cause__ or exc
+        missing_index = isinstance(reason, FileNotFoundError) and str(reason.filename).endswith("index.jsonl")
+        remedy = "; run: cis490-receiver reindex" if missing_index else ""
+        click.echo(f"cis490-receiver: {reason}{remedy}", err=True)
+        sys.exit(EXIT_FOUND)
 
 
 def load_command(name: str) -> click.Command:
@@ -110,5 +120,5 @@ class _Reporting(click.Command):
 
     def invoke(self, ctx: click.Context) -> Any:
         """See `click.Command.invoke`."""
-        with configuration_errors():
+        with errors_in_a_sentence():
             return self._command.invoke(ctx)

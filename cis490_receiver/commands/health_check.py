@@ -6,6 +6,7 @@ import json
 import logging
 import shutil
 import sys
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -23,10 +24,10 @@ from cis490_receiver.index.rejections import RejectionFile
 from cis490_receiver.logfmt import event
 from cis490_receiver.models import wall_time
 from cis490_receiver.monitor import heartbeat, notify
-from cis490_receiver.monitor.alerts import Alert, AlertLog
+from cis490_receiver.monitor.alerts import Alert, AlertLog, Key
 from cis490_receiver.monitor.facts import Facts, gather
 from cis490_receiver.monitor.mutes import Mute, MuteFile
-from cis490_receiver.monitor.symptoms import Symptom, diagnose
+from cis490_receiver.monitor.symptoms import WHILE_WATCHED, Symptom, diagnose, is_watched
 from cis490_receiver.policy.gate import GATE_FILE, age_text
 
 log = logging.getLogger(__name__)
@@ -72,18 +73,31 @@ def health_check(settings: Settings, clock: Clock) -> Findings:
     )
     symptoms = diagnose(facts, settings)
     muted = MuteFile(folder).active(now_ns)
-    loud = [symptom for symptom in symptoms if symptom.host_id not in muted]
-    new_alerts = _raise_new(AlertLog(folder), loud, now_ns)
+    watched = {host.host_id for host in facts.hosts if is_watched(host, now_ns, settings)}
+    new_alerts = _raise_new(
+        AlertLog(folder),
+        symptoms,
+        now_ns,
+        muted=muted,
+        may_end=lambda key: key[1] not in WHILE_WATCHED or key[0] in watched,
+    )
     notify.to_syslog(new_alerts or [], settings.syslog_address)
     delivered = _notify_people(settings, now_ns) and new_alerts is not None
     heartbeat.touch(folder)
     return Findings(facts, symptoms, muted, new_alerts or [], delivered)
 
 
-def _raise_new(alerts: AlertLog, symptoms: list[Symptom], now_ns: int) -> list[Alert] | None:
+def _raise_new(
+    alerts: AlertLog,
+    symptoms: list[Symptom],
+    now_ns: int,
+    *,
+    muted: Container[str | None],
+    may_end: Callable[[Key], bool],
+) -> list[Alert] | None:
     """See `AlertLog.update`; None when the alerts could not be written."""
     try:
-        return alerts.update(symptoms, now_ns)
+        return alerts.update(symptoms, now_ns, muted=muted, may_end=may_end)
     except OSError as exc:
         remedy = "make room; the next run raises what is new"
         log.error(event("alerts-not-written", file=alerts.path.name, reason=exc.strerror, remedy=remedy))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pwd
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -48,7 +49,8 @@ def data_folder(settings: Settings) -> Path:
     """The data folder, which a command uses and never makes: a mistyped name must not start an empty one.
 
     Raises:
-        ConfigError: there is none, or it is not ours to use.
+        ConfigError: there is none, or it is not ours to use: what root writes in another user's folder, the
+            receiver could not read.
     """
     folder = settings.data_dir
     if not folder.is_dir():
@@ -60,4 +62,19 @@ def data_folder(settings: Settings) -> Path:
         raise ConfigError(
             f"data_dir is {folder}, which this user may not read; run this as the receiver's user"
         )
+    owner = folder.stat().st_uid
+    if os.geteuid() == 0 and owner != 0:
+        context = click.get_current_context(silent=True)
+        command = context.info_name if context else "…"
+        raise ConfigError(
+            f"this is root, but {folder} belongs to user {_name_of(owner)}; run: "
+            f"sudo -u '{_name_of(owner)}' cis490-receiver {command}"
+        )
     return folder
+
+
+def _name_of(user: int) -> str:
+    try:
+        return pwd.getpwuid(user).pw_name
+    except KeyError:
+        return f"#{user}"

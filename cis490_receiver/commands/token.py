@@ -6,6 +6,7 @@ import datetime as dt
 import hashlib
 import json
 import secrets
+from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -40,13 +41,18 @@ def add(name: str, hosts: str | None, scopes: tuple[str, ...], expires: str | No
         last = dt.date.fromisoformat(expires) if expires else None
     except ValueError:
         raise click.UsageError("--expires: give a date such as 2027-01-31") from None
-    path = _path()
-    tokens = _read(path)
-    if any(token.name == name for token in tokens):
-        raise click.UsageError(f"there is a token {name} already; revoke it first, or choose another name")
     secret = secrets.token_urlsafe(32)
     digest = hashlib.sha256(secret.encode("ascii")).hexdigest()
-    _write(path, [*tokens, Token(name, digest, hosts or name, frozenset(scopes or ("ship",)), last)])
+    token = Token(name, digest, hosts or name, frozenset(scopes or ("ship",)), last)
+
+    def with_token(tokens: list[Token]) -> list[Token]:
+        if any(other.name == name for other in tokens):
+            raise click.UsageError(
+                f"there is a token {name} already; revoke it first, or choose another name"
+            )
+        return [*tokens, token]
+
+    _change(_path(), with_token)
     click.echo(json.dumps({"name": name, "token": secret}) if as_json else secret)
 
 
@@ -76,13 +82,15 @@ def list_(as_json: bool) -> None:
 @click.argument("name")
 def revoke(name: str) -> None:
     """Revoke the token NAME. Exit status 1: there is none."""
-    path = _path()
-    tokens = _read(path)
-    kept = [token for token in tokens if token.name != name]
-    if len(kept) == len(tokens):
-        click.echo(f"token: there is no token {name}", err=True)
-        raise SystemExit(1)
-    _write(path, kept)
+
+    def without(tokens: list[Token]) -> list[Token]:
+        kept = [token for token in tokens if token.name != name]
+        if len(kept) == len(tokens):
+            click.echo(f"token: there is no token {name}", err=True)
+            raise SystemExit(1)
+        return kept
+
+    _change(_path(), without)
     click.echo(f"{name} is revoked")
 
 
@@ -102,8 +110,9 @@ def _read(path: Path) -> list[Token]:
         raise ConfigError(f"tokens_file: cannot read {path}: {exc}") from exc
 
 
-def _write(path: Path, tokens: list[Token]) -> None:
+def _change(path: Path, change: Callable[[list[Token]], list[Token]]) -> None:
+    """Two changes at once follow one another: neither brings back what the other took away."""
     try:
-        atomic.replace_file(path, format_tokens(tokens).encode("utf-8"))
+        atomic.replace_file(path, lambda: format_tokens(change(_read(path))).encode("utf-8"))
     except OSError as exc:
         raise ConfigError(f"tokens_file: cannot write {path}: {exc.strerror}") from exc

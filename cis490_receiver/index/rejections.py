@@ -34,6 +34,7 @@ GENERATION_BYTES: Final = 8 << 20
 #: How many facts without a token one process writes a second, and how many at once.
 UNAUTHENTICATED_RATE: Final = 5.0
 UNAUTHENTICATED_BURST: Final = 50.0
+_CLOCK_JUMP_NS: Final = 24 * 3600 * 10**9
 
 
 class RejectionFile:
@@ -67,9 +68,14 @@ class RejectionFile:
             log.error(event("rejection-lost", file=path.name, reason=exc.strerror))
 
     def since(self, ns: int) -> Iterator[Rejection]:
-        """See `RejectionLog.since`."""
+        """See `RejectionLog.since`. A clock that was set back leaves older facts behind newer ones, so an old one
+        is not the end; one that is a day older is."""
         for path in (self._authenticated, self._repeats, self._unauthenticated):
-            yield from itertools.takewhile(lambda fact: fact.received_at_ns >= ns, _facts(path))
+            for fact in _facts(path):
+                if fact.received_at_ns >= ns:
+                    yield fact
+                elif fact.received_at_ns < ns - _CLOCK_JUMP_NS:
+                    break
 
     def _path_for(self, rejection: Rejection) -> Path:
         if not rejection.authenticated:

@@ -12,7 +12,7 @@ import itertools
 import json
 import logging
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -33,6 +33,7 @@ RECOVERED: Final = "recovered"
 #: The file is put aside when it has grown past this; one earlier generation is kept.
 GENERATION_BYTES: Final = 64 << 20
 _HOUR_NS: Final = 3600 * 10**9
+_CLOCK_JUMP_NS: Final = 24 * _HOUR_NS
 
 Key = tuple[str | None, str]
 
@@ -64,10 +65,20 @@ class Alert:
         Raises:
             ValueError: it is not an alert.
         """
-        data = json.loads(line)
-        if not isinstance(data, dict) or not data.keys() >= {"at_ns", "hour", "state", "host_id", "symptom"}:
+        try:
+            data = json.loads(line)
+        except RecursionError:
+            raise ValueError("not an alert: nested too deeply") from None
+        if not isinstance(data, dict) or type(data.get("at_ns")) is not int:
             raise ValueError("not an alert")
-        return cls(**{name: data.get(name, "") for name in cls.__slots__})
+        texts = {name: data.get(name, "") for name in cls.__slots__ if name != "at_ns"}
+        if texts["host_id"] == "" or not texts["symptom"]:
+            raise ValueError("not an alert: of whom, and what")
+        if not all(
+            isinstance(text, str) or (name, text) == ("host_id", None) for name, text in texts.items()
+        ):
+            raise ValueError("not an alert: not text")
+        return cls(at_ns=data["at_ns"], **texts)
 
 
 def hour_of(ns: int) -> str:
@@ -84,9 +95,19 @@ class AlertLog:
         self._state_path = data_dir / STATE_FILE
         self._generation_bytes = generation_bytes
 
-    def update(self, symptoms: Iterable[Symptom], now_ns: int) -> list[Alert]:
+    def update(
+        self,
+        symptoms: Iterable[Symptom],
+        now_ns: int,
+        *,
+        muted: Container[str | None] = (),
+        may_end: Callable[[Key], bool] = lambda key: True,
+    ) -> list[Alert]:
         """Raise what this hour has not seen yet, and note what ended. Every line is on stable storage when
         this returns.
+
+        Symptoms of `muted` hosts are not raised, and have not ended. A symptom that is not seen any more and
+        not `may_end` is remembered until it is seen again, or may.
 
         Returns:
             The new lines.
@@ -104,32 +125,36 @@ class AlertLog:
         with atomic.locked_file(self.path) as fd:
             atomic.cut_torn_lines(fd)
             active = self._active()
-            said = self._said_in_hour(hour_of(now_ns))
+            said = self._said_in_hour(now_ns)
             fresh = [
                 _alert(symptom, RAISED, now_ns)
                 for key, symptom in current.items()
-                if (RAISED, key) not in said
+                if (RAISED, key) not in said and key[0] not in muted
             ]
+            unknown = {key for key in active if key not in current and not may_end(key)}
             fresh += [
                 _ended(key, since_wall, now_ns)
                 for key, since_wall in active.items()
-                if key not in current and (RECOVERED, key) not in said
+                if key not in current and key not in unknown and (RECOVERED, key) not in said
             ]
             if fresh:
                 atomic.append_lines(fd, self.path, [b"".join(alert.to_line() for alert in fresh)])
             try:
-                self._remember(active, current)
+                self._remember(active, current, unknown)
             except OSError as exc:
                 # The lines are there, and nobody would be told of them after an error.
                 log.error(event("storage-failed", doing="remember-symptoms", reason=exc.strerror))
         return fresh
 
-    def _said_in_hour(self, hour: str) -> set[tuple[str, Key]]:
+    def _said_in_hour(self, now_ns: int) -> set[tuple[str, Key]]:
+        hour = hour_of(now_ns)
+        # A clock that is set back a little leaves older hours behind newer ones.
+        long_ago = hour_of(now_ns - _CLOCK_JUMP_NS)
         said = set()
         for alert in self._newest_first():
             if alert.hour == hour:
                 said.add((alert.state, (alert.host_id, alert.symptom)))
-            elif alert.hour < hour:
+            elif alert.hour < long_ago:
                 break
         return said
 
@@ -145,15 +170,21 @@ class AlertLog:
         """The symptoms that the last run saw, and since when."""
         try:
             data = json.loads(self._state_path.read_bytes())
-            return {(item["host_id"], item["symptom"]): item["since_wall"] for item in data["active"]}
-        except (OSError, ValueError, KeyError, TypeError):
+            active = {(item["host_id"], item["symptom"]): item["since_wall"] for item in data["active"]}
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return {}
+        return {key: since for key, since in active.items() if _is_key(key) and isinstance(since, str)}
 
-    def _remember(self, before: dict[Key, str], current: dict[Key, Symptom]) -> None:
+    def _remember(self, before: dict[Key, str], current: dict[Key, Symptom], unknown: set[Key]) -> None:
         now = {key: before.get(key) or wall_time(symptom.since_ns) for key, symptom in current.items()}
+        now |= {key: before[key] for key in unknown}
         if now != before:
             active = [{"host_id": k[0], "symptom": k[1], "since_wall": since} for k, since in now.items()]
             atomic.replace_file(self._state_path, json.dumps({"active": active}).encode("ascii"))
+
+
+def _is_key(key: tuple[Any, Any]) -> bool:
+    return (key[0] is None or isinstance(key[0], str)) and isinstance(key[1], str)
 
 
 def _alert(symptom: Symptom, state: str, now_ns: int) -> Alert:

@@ -35,6 +35,8 @@ class HostFacts:
     first_recent_refusal_at_ns: int | None = None
     #: Episodes without a commit, stored or refused for that, within the last `silent_after_minutes`.
     recent_unstamped: int = 0
+    #: The last upload that was refused for want of a commit.
+    unstamped_refusal_at_ns: int | None = None
     last_refusal_code: str | None = None
     report_at_ns: int | None = None
     report_failed: tuple[str, ...] = ()
@@ -118,6 +120,14 @@ def _by_host(facts: Iterable[Rejection], known: Mapping[str, HostSummary]) -> di
     return found
 
 
+def _time_of(report: Report) -> int | None:
+    """When the report came; None when its file says no time that there is."""
+    try:
+        return report.received_at_ns
+    except ValueError:
+        return None
+
+
 def _host_facts(
     host_id: str,
     summary: HostSummary | None,
@@ -144,7 +154,10 @@ def _host_facts(
         recent_server_errors=sum(fact.status >= 500 for fact in refused),
         first_recent_refusal_at_ns=refused[-1].received_at_ns if refused else None,
         recent_unstamped=unstamped + codes.get("missing-commit", 0),
+        unstamped_refusal_at_ns=next(
+            (fact.received_at_ns for fact in others if fact.code == "missing-commit"), None
+        ),
         last_refusal_code=next((fact.code for fact in others if fact.status >= 400), None),
-        report_at_ns=report.received_at_ns if report else None,
+        report_at_ns=_time_of(report) if report else None,
         report_failed=tuple(failed_checks(report.doctor)) if report else (),
     )

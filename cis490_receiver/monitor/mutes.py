@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
@@ -33,24 +34,28 @@ class MuteFile:
         """The mutes in force, by host. A file that cannot be read mutes nobody."""
         try:
             items = [Mute(**item) for item in json.loads(self._path.read_bytes())]
-        except (OSError, ValueError, TypeError):
+            return {item.host_id: item for item in items if item.until_ns > now_ns}
+        except (OSError, ValueError, TypeError, RecursionError):
             return {}
-        return {item.host_id: item for item in items if item.until_ns > now_ns}
 
     def set(self, mute: Mute, now_ns: int) -> None:
         """Mute a host, in place of any mute that it has."""
-        self._write(self.active(now_ns) | {mute.host_id: mute})
+        self._change(lambda mutes: mutes | {mute.host_id: mute}, now_ns)
 
     def end(self, host_id: str, now_ns: int) -> bool:
         """Unmute a host; gives whether it was muted."""
-        mutes = self.active(now_ns)
-        was = mutes.pop(host_id, None)
-        self._write(mutes)
-        return was is not None
+        was = host_id in self.active(now_ns)
+        self._change(lambda mutes: {name: mute for name, mute in mutes.items() if name != host_id}, now_ns)
+        return was
 
-    def _write(self, mutes: dict[str, Mute]) -> None:
-        text = json.dumps([asdict(mute) for mute in mutes.values()], indent=1)
-        atomic.replace_file(self._path, text.encode("ascii") + b"\n")
+    def _change(self, change: Callable[[dict[str, Mute]], dict[str, Mute]], now_ns: int) -> None:
+        """Two changes at once follow one another."""
+
+        def content() -> bytes:
+            mutes = change(self.active(now_ns)).values()
+            return json.dumps([asdict(mute) for mute in mutes], indent=1).encode("ascii") + b"\n"
+
+        atomic.replace_file(self._path, content)
 
 
 def parse_duration(text: str) -> int:

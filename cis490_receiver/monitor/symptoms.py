@@ -24,6 +24,8 @@ COMMIT_AGING: Final = "commit-aging"
 DISK_LOW: Final = "disk-low"
 GATE_STALE: Final = "gate-stale"
 INDEX_DAMAGED: Final = "index-damaged"
+#: What a host is told of only as long as it is watched: that it is not seen any more does not mean that it ended.
+WHILE_WATCHED: Final = frozenset({SILENT, UNSTAMPED, DOCTOR_STALE, COMMIT_AGING})
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +54,16 @@ def diagnose(facts: Facts, settings: Settings) -> list[Symptom]:
     return found
 
 
+def is_watched(host: HostFacts, now_ns: int, settings: Settings) -> bool:
+    """Whether the host gave a sign of life within the look-back."""
+    seen = host.last_seen_at_ns
+    return seen is not None and now_ns - seen <= settings.lookback_hours * HOUR_NS
+
+
 def _host_symptoms(host: HostFacts, facts: Facts, settings: Settings) -> Iterator[Symptom]:
     now_ns = facts.now_ns
     seen = host.last_seen_at_ns
-    if seen is not None and now_ns - seen <= settings.lookback_hours * HOUR_NS:
+    if seen is not None and is_watched(host, now_ns, settings):
         yield from _silent(host, seen, now_ns, settings)
         yield from _unstamped(host, seen, settings)
         yield from _doctor_stale(host, now_ns, settings)
@@ -106,7 +114,10 @@ _REFUSAL_REMEDY: Final = {
 def _unstamped(host: HostFacts, seen_ns: int, settings: Settings) -> Iterator[Symptom]:
     latest = host.last_stored_at_ns is not None and host.last_code_commit is None
     latest = latest and host.last_stored_at_ns == seen_ns
-    if host.recent_unstamped or latest or host.last_refusal_code == "missing-commit":
+    refused_ns = host.unstamped_refusal_at_ns
+    # What was stored after it was stamped, or is the latest.
+    latest = latest or (refused_ns is not None and refused_ns > (host.last_stored_at_ns or 0))
+    if host.recent_unstamped or latest:
         count = host.recent_unstamped
         recently = f"{count} in the last {settings.silent_after_minutes} min" if count else "the latest one"
         yield Symptom(

@@ -273,7 +273,7 @@ def test_a_wrong_configuration_is_said_before_git_is_asked(bare: Refresher) -> N
     if os.geteuid() == 0:
         os.chown(bare.data_dir, 65534, 65534)
         done = bare.run(gate_repo=bare.world.upstream.path)
-        assert done.returncode == 2 and "sudo -u '#65534' cis490-receiver gate-refresh" in done.stderr
+        assert done.returncode == 2 and "sudo -u 'nobody' cis490-receiver gate-refresh" in done.stderr
 
 
 def test_a_list_that_cannot_be_written_is_said_and_not_half_written(bare: Refresher) -> None:

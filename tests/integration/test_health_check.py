@@ -163,3 +163,48 @@ def test_a_wrong_folder_is_status_2(tmp_path: Path) -> None:
     )
     assert done.returncode == 2
     assert done.stderr.startswith("cis490-receiver: data_dir is ") and not (tmp_path / "nowhere").exists()
+
+
+def test_what_hosts_and_broken_files_say_harms_neither_the_run_nor_the_terminal(
+    receiver: Receiver, tmp_path: Path
+) -> None:
+    nested = b"[" * 100_000 + b"\n"
+    assert receiver.put("well", "e", EPISODE, **COMMIT).status == 201
+    checks = {"\x1b]0;mine\x07\x1b[2J\nlab-9 all is well": False, "\ud800": False}
+    report = json.dumps({"checks": checks}).encode()
+    assert receiver.request("PUT", "/v1/host-health/odd", report, AUTH).status == 200
+    for name in ("rejections.jsonl", "repeats.jsonl", "alerts.jsonl", "monitor.json"):
+        (receiver.data_dir / name).write_bytes(nested)
+    (receiver.data_dir / "mutes.json").write_text('[{"host_id": "odd", "until_ns": "x", "why": ""}]')
+    reports = receiver.data_dir / "host-health"
+    stored = json.loads((reports / "odd.json").read_bytes())
+    (reports / "when.json").write_text(
+        json.dumps(stored | {"host_id": "when", "received_at_wall": "garbage"})
+    )
+    done = subprocess.run([COMMAND, "health-check"], env=environment(receiver, tmp_path), capture_output=True)
+    assert done.returncode == 1, done.stderr
+    shown = done.stdout.decode()
+    assert "failed checks: ?]0;mine??[2J?lab-9 all is well, ?" in shown
+    assert not any(line.startswith("lab-9") for line in shown.splitlines())
+
+
+def test_what_commands_change_at_once_is_all_kept(receiver: Receiver, tmp_path: Path) -> None:
+    tokens = tmp_path / "tokens.toml"
+    environ = environment(receiver, tmp_path) | {"CIS490_TOKENS_FILE": str(tokens)}
+    commands = [[COMMAND, "token", "add", f"n{number}"] for number in range(6)]
+    commands += [[COMMAND, "mute", f"n{number}", "--for", "1d", "--why", "x"] for number in range(6)]
+    running = [subprocess.Popen(command, env=environ, stdout=subprocess.DEVNULL) for command in commands]
+    assert [process.wait(60) for process in running] == [0] * 12
+    assert tokens.read_text().count("[[token]]") == 6
+    assert len(json.loads((receiver.data_dir / "mutes.json").read_text())) == 6
+
+
+def test_a_command_says_what_is_missing_in_a_sentence(receiver: Receiver, tmp_path: Path) -> None:
+    (receiver.data_dir / "index.jsonl").unlink()
+    for command in ("stats", "export"):
+        done = subprocess.run(
+            [COMMAND, command], env=environment(receiver, tmp_path), capture_output=True, text=True
+        )
+        assert done.returncode == 1 and "Traceback" not in done.stderr
+        sentence = done.stderr.splitlines()[-1]
+        assert "index.jsonl" in sentence and "run: cis490-receiver reindex" in sentence

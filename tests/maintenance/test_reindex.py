@@ -238,3 +238,23 @@ def test_a_missing_index_is_made_anew_and_missed_by_readiness_when_it_cannot_be(
 def own_reindexer(receiver: Receiver) -> reindexing.Reindexer:
     store, index = use_backends(Settings(data_dir=receiver.data_dir))
     return reindexing.Reindexer(receiver.data_dir, store, index.journal, SystemClock())
+
+
+def test_root_leaves_another_users_folder_alone(receiver: Receiver) -> None:
+    """What root wrote there, the receiver could not read."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root")
+    receiver.put("h", "e", make_episode(1))
+    os.chown(receiver.data_dir, 65534, 65534)
+    (receiver.data_dir / "catalog.sqlite3").unlink(missing_ok=True)
+    before = sorted(receiver.data_dir.iterdir())
+    for command in ("reindex", "stats", "verify", "health-check", "gate-refresh"):
+        done = subprocess.run(
+            [COMMAND, command],
+            env=clean_environment(data_dir=receiver.data_dir, gate_repo=receiver.data_dir),
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 2, done.stdout
+        assert f"sudo -u 'nobody' cis490-receiver {command}" in done.stderr
+    assert sorted(receiver.data_dir.iterdir()) == before

@@ -133,3 +133,40 @@ def test_mutes_end_by_themselves(tmp_path: Path) -> None:
     for bad in ("", "3", "0h", "-1d", "9999d", "1y"):
         with pytest.raises(ValueError, match="duration"):
             parse_duration(bad)
+
+
+def test_a_clock_that_goes_back_and_forth_raises_nothing_twice(tmp_path: Path) -> None:
+    log = AlertLog(tmp_path)
+    full_hour = NOW - NOW % HOUR + HOUR
+    times = [full_hour + 1, full_hour - 10, full_hour + 60]
+    assert [len(log.update([symptom("a")], now)) for now in times] == [1, 1, 0]
+
+
+def test_a_muted_symptom_is_not_raised_and_has_not_ended(tmp_path: Path) -> None:
+    log = AlertLog(tmp_path)
+    log.update([symptom("a")], NOW)
+    assert log.update([symptom("a")], NOW + HOUR, muted={"a"}) == []
+    assert [alert.state for alert in log.update([symptom("a")], NOW + 2 * HOUR)] == ["raised"]
+
+
+def test_an_end_that_nobody_could_see_is_noted_when_it_can_be(tmp_path: Path) -> None:
+    log = AlertLog(tmp_path)
+    log.update([symptom("a")], NOW)
+    for hour in (25, 26):
+        assert log.update([], NOW + hour * HOUR, may_end=lambda key: key != ("a", "silent")) == []
+    assert [alert.state for alert in log.update([], NOW + 27 * HOUR)] == ["recovered"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"[" * 100_000,
+        b'{"at_ns": 1, "hour": 5, "state": "raised", "host_id": "a", "symptom": "silent"}',
+        b'{"at_ns": 1, "hour": "x", "state": "raised", "host_id": ["a"], "symptom": "silent"}',
+        b'{"at_ns": "x", "hour": "x", "state": "raised", "host_id": "a", "symptom": "silent"}',
+    ],
+)
+def test_lines_that_are_no_alerts_are_passed_over(tmp_path: Path, line: bytes) -> None:
+    (tmp_path / "alerts.jsonl").write_bytes(line + b"\n")
+    (tmp_path / "monitor.json").write_bytes(line)
+    assert len(AlertLog(tmp_path).update([symptom("a")], NOW)) == 1

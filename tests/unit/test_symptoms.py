@@ -144,7 +144,12 @@ def test_who_has_no_token_is_refused_and_is_no_sign_of_life() -> None:
         ({"last_stored_at_ns": NOW, "recent_unstamped": 1}, ["unstamped"]),
         ({"last_stored_at_ns": NOW - 23 * HOUR, "last_code_commit": None}, ["silent", "unstamped"]),
         ({"last_stored_at_ns": NOW - 25 * HOUR, "last_code_commit": None}, []),
-        ({"last_other_at_ns": NOW, "last_refusal_code": "missing-commit"}, ["unstamped"]),
+        ({"last_other_at_ns": NOW, "unstamped_refusal_at_ns": NOW}, ["unstamped"]),
+        ({"last_stored_at_ns": NOW, "unstamped_refusal_at_ns": NOW - 1}, []),
+        (
+            {"last_stored_at_ns": NOW - 1, "last_other_at_ns": NOW, "unstamped_refusal_at_ns": NOW},
+            ["unstamped"],
+        ),
     ],
 )
 def test_unstamped(facts: dict[str, Any], expected: list[str]) -> None:
