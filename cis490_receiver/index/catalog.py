@@ -8,13 +8,13 @@ receiver is stopped; a damaged one is thrown away and made anew.
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import hashlib
 import logging
 import operator
 import os
 import sqlite3
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import fields
 from pathlib import Path
@@ -34,7 +34,12 @@ LAYOUT: Final = 2
 _READ_STEP: Final = 4 << 20
 #: How many bytes before the offset vouch for the journal being the same file, unedited at its end.
 _FINGERPRINT_BYTES: Final = 4096
-_BUSY_SECONDS: Final = 30
+#: Long enough for whoever reads a million lines in.
+_BUSY_SECONDS: Final = 120
+#: How many connections a process keeps, with 6 MB of the file at most each.
+IDLE_CONNECTIONS: Final = 4
+
+_Identity = tuple[int, int]
 
 _SCHEMA: Final = """
 CREATE TABLE episodes (
@@ -78,12 +83,12 @@ ON CONFLICT (host_id) DO UPDATE SET
 
 
 class Catalog:
-    """See the module. Each thread of each process has its own connection."""
+    """See the module. Threads and processes may share it."""
 
     def __init__(self, path: Path, journal: Journal) -> None:
         self._path = path
         self._journal = journal
-        self._local = threading.local()
+        self._idle: collections.deque[tuple[_Identity, sqlite3.Connection]] = collections.deque()
 
     def read(self, query: Callable[[sqlite3.Connection], T]) -> T:
         """Catch up with the journal, then run `query` on what is there.
@@ -104,22 +109,41 @@ class Catalog:
             return self._read(query)
 
     def _read(self, query: Callable[[sqlite3.Connection], T]) -> T:
-        connection = self._connection()
-        self._catch_up(connection)
-        return query(connection)
+        with self._borrowed() as connection:
+            self._catch_up(connection)
+            return query(connection)
 
-    def _connection(self) -> sqlite3.Connection:
+    @contextlib.contextmanager
+    def _borrowed(self) -> Iterator[sqlite3.Connection]:
+        """A connection for one reader. A few are kept for the next ones, however many threads there are: each
+        has pages of the file in memory."""
+        identity, connection = self._take()
+        try:
+            yield connection
+        except BaseException:
+            connection.close()
+            raise
+        if len(self._idle) < IDLE_CONNECTIONS:
+            self._idle.append((identity, connection))
+        else:
+            connection.close()
+
+    def _take(self) -> tuple[_Identity, sqlite3.Connection]:
         # A connection must not be used across a fork, nor after its file was replaced.
-        identity = (os.getpid(), _inode(self._path))
-        held: tuple[tuple[int, int], sqlite3.Connection] | None = getattr(self._local, "held", None)
-        if held is not None and held[0] == identity:
-            return held[1]
+        current = (os.getpid(), _inode(self._path))
+        with contextlib.suppress(IndexError):
+            while True:
+                identity, connection = self._idle.pop()
+                if identity == current:
+                    return identity, connection
+                connection.close()
         connection = self._open()
-        self._local.held = ((os.getpid(), _inode(self._path)), connection)
-        return connection
+        return (os.getpid(), _inode(self._path)), connection
 
     def _open(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(self._path, timeout=_BUSY_SECONDS, isolation_level=None)
+        connection = sqlite3.connect(
+            self._path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
+        )
         # Derived data: a crash may cost the newest rows, which the journal still has, but not consistency.
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")
@@ -130,11 +154,10 @@ class Catalog:
         return connection
 
     def close(self) -> None:
-        """Close this thread's connection, as must be done before a fork."""
-        held = getattr(self._local, "held", None)
-        if held is not None:
-            held[1].close()
-            self._local.held = None
+        """Close the connections that are kept, as must be done before a fork."""
+        with contextlib.suppress(IndexError):
+            while True:
+                self._idle.pop()[1].close()
 
     def _throw_away(self) -> None:
         self.close()

@@ -47,7 +47,7 @@ class LocalIndex:
         self.journal.prepare()
 
     def close(self) -> None:
-        """Close what this thread holds open, as must be done before a fork."""
+        """Close what is held open, as must be done before a fork."""
         self._catalog.close()
 
     def append(self, episode: Episode) -> None:

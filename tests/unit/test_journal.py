@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-from concurrent.futures import ProcessPoolExecutor
+import threading
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cis490_receiver.index.catalog import IDLE_CONNECTIONS
 from cis490_receiver.index.local import LocalIndex
 from cis490_receiver.models import Episode, EpisodeKey, Filters, Upload
 
@@ -109,3 +111,21 @@ def test_hosts_are_summed_up(tmp_path: Path) -> None:
         record(3).received_at_ns,
     )
     assert (b.host_id, b.episodes, b.last_code_commit) == ("b", 1, f"{2:040x}")
+
+
+def test_many_readers_at_once_leave_few_connections_and_each_sees_everything(tmp_path: Path) -> None:
+    index = LocalIndex(tmp_path)
+    index.prepare()
+    barrier = threading.Barrier(24)
+
+    def read(number: int) -> bool:
+        index.append(record(number))
+        barrier.wait(30)
+        return all(index.find(record(other).key) is not None for other in range(24))
+
+    with ThreadPoolExecutor(24) as pool:
+        assert all(pool.map(read, range(24)))
+    # Each holds pages of the file in memory.
+    assert 1 <= len(index._catalog._idle) <= IDLE_CONNECTIONS
+    index.close()
+    assert not index._catalog._idle
