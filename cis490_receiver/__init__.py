@@ -78,6 +78,8 @@ def _create_app(settings: Settings, clock: Clock | None) -> Flask:
     recover_quietly(store, index)
 
     app = Flask(__name__, static_folder=None)
+    # Every answer is ours, in JSON.
+    app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     app.url_map.merge_slashes = False
     app.url_map.converters["rest"] = episodes.RestOfPath
     clock = clock or SystemClock()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Final
 
 from cis490_receiver import atomic
 from cis490_receiver.config import Settings
@@ -10,6 +11,8 @@ from cis490_receiver.errors import ConfigError
 from cis490_receiver.index.local import LocalIndex
 from cis490_receiver.index.reports import ReportFolder
 from cis490_receiver.storage.filesystem import FilesystemStore
+
+_OWN_FOLDERS: Final = frozenset({"episodes", "incoming", "quarantine"})
 
 
 def open_backends(settings: Settings) -> tuple[FilesystemStore, LocalIndex]:
@@ -45,6 +48,11 @@ def open_reports(settings: Settings) -> ReportFolder | None:
     """
     if settings.reports_folder is None:
         return None
+    data, folder = settings.data_dir.resolve(), settings.reports_folder.resolve()
+    if data.is_relative_to(folder) or (folder.parent == data and folder.name in _OWN_FOLDERS):
+        raise ConfigError(
+            f"health_dir is {settings.reports_folder}, where other things of the receiver are; name a folder of its own"
+        )
     reports = ReportFolder(settings.reports_folder)
     try:
         reports.prepare()

@@ -202,10 +202,10 @@ class Report:
         """Read a stored report.
 
         Raises:
-            ValueError: it is not one.
+            ValueError: it is not one, or not UTF-8, or has numbers that are none.
         """
         try:
-            data = json.loads(text)
+            data = json.loads(text.decode("utf-8"), parse_constant=_no_number)
         except RecursionError:
             raise ValueError("not a report: nested too deeply") from None
         if not isinstance(data, dict) or not isinstance(data.get("doctor"), dict):
@@ -221,6 +221,10 @@ class Report:
         """
         moment = dt.datetime.strptime(self.received_at_wall, "%Y-%m-%dT%H:%M:%S%z")
         return int(moment.timestamp()) * 1_000_000_000
+
+
+def _no_number(name: str) -> None:
+    raise ValueError(f"not a report: {name} is not JSON")
 
 
 def failed_checks(doctor: dict[str, Any]) -> list[str]:

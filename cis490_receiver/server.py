@@ -15,6 +15,7 @@ plain path goes without.
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import json
 import logging
@@ -63,10 +64,19 @@ class ClientSocket(socket.socket):
         super().__init__(accepted.family, accepted.type, accepted.proto, fileno=accepted.detach())
         self._settings = settings
         super().settimeout(None)
-        self.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", _TICK_SECONDS, 0))
-        self.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", SEND_SECONDS, 0))
+        self._limit_each(socket.SO_RCVTIMEO, _TICK_SECONDS)
+        self._limit_each(socket.SO_SNDTIMEO, SEND_SECONDS)
         self._head_held: bytes | None = None
         self.start_head()
+
+    def _limit_each(self, option: int, seconds: int) -> None:
+        try:
+            self.setsockopt(socket.SOL_SOCKET, option, struct.pack("ll", seconds, 0))
+        except OSError as exc:
+            if exc.errno != errno.EINVAL:
+                raise
+            # A 32-bit machine whose C library counts time in 64 bits.
+            self.setsockopt(socket.SOL_SOCKET, option, struct.pack("qq", seconds, 0))
 
     def setblocking(self, flag: bool, /) -> None:
         """The server's wishes have no say in how long this connection may wait."""

@@ -29,6 +29,8 @@ MAX_DEPTH: Final = 64
 HISTORY_DAYS: Final = 30
 #: More reports than one every 90 minutes for 30 days are not kept.
 HISTORY_LINES: Final = 480
+#: Nor the names of more checks of one report than these.
+_HISTORY_CHECKS: Final = 50
 #: Larger reports are read again for each listing.
 _CACHED_BYTES: Final = 64 * 1024
 
@@ -47,12 +49,14 @@ def parse_report(body: bytes) -> dict[str, Any]:
             parse_constant=_no_constant,
             parse_float=_finite,
         )
-    except (ValueError, RecursionError):
-        raise ReportNotJson from None
+    except RecursionError:
+        raise ReportNotJson(None, reason="nested too deeply") from None
+    except ValueError as exc:
+        raise ReportNotJson(None, reason=str(exc)) from None
     if not isinstance(report, dict):
         raise ReportNotObject
     if _depth(report) > MAX_DEPTH:
-        raise ReportNotJson
+        raise ReportNotJson(None, reason=f"nested deeper than {MAX_DEPTH}")
     return report
 
 
@@ -110,7 +114,8 @@ class ReportFolder:
         report = Report(host_id, wall_time(now_ns), doctor)
         try:
             atomic.replace_file(self._path(host_id), report.to_json())
-            self._note(host_id, PastReport(report.received_at_wall, now_ns, tuple(failed_checks(doctor))))
+            failed = tuple(failed_checks(doctor)[:_HISTORY_CHECKS])
+            self._note(host_id, PastReport(report.received_at_wall, now_ns, failed))
         except OSError as exc:
             kind = StorageFull if exc.errno in atomic.NO_SPACE else StorageFailed
             log.error(event(kind.code, doing="report", host=host_id, reason=exc.strerror))

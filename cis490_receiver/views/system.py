@@ -7,7 +7,7 @@ from typing import Any
 from flask import Blueprint, Response, request
 
 from cis490_receiver import protocol
-from cis490_receiver.errors import GateUnavailable, NotReady, ReceiverError
+from cis490_receiver.errors import BadEpisodeName, GateUnavailable, NotReady, ReceiverError
 from cis490_receiver.monitor import heartbeat
 from cis490_receiver.policy.admission import is_preflight, preflight
 from cis490_receiver.policy.auth import Principal
@@ -81,6 +81,8 @@ def _preflight(services: Services, principal: Principal) -> dict[str, Any]:
     try:
         principal.require("ship")
         if protocol.HEADER_LAB_HOST in request.headers:
+            if not protocol.is_valid_id(request.headers[protocol.HEADER_LAB_HOST]):
+                raise BadEpisodeName
             principal.require_host(request.headers[protocol.HEADER_LAB_HOST])
         preflight(
             request.headers,

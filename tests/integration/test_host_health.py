@@ -112,3 +112,38 @@ def test_the_listing_is_whole_while_reports_are_written(shared_receiver: Receive
     assert counts == sorted(counts)
     final = shared_receiver.request("GET", "/v1/host-health", headers=AUTH).json["hosts"]
     assert [item["doctor"]["n"] for item in final if item["host_id"] in hosts] == [4] * 20
+
+
+def test_why_a_body_is_no_json_is_said(receiver: Receiver) -> None:
+    for body, reason in (
+        (b'{"a": 1, "a": 2}', "a name occurs twice"),
+        (b"[" * 70 + b"]" * 70, "object"),
+        (b'{"a": ' * 70 + b"1" + b"}" * 70, "nested deeper than 64"),
+        (b'{"a": 1e999}', "a number is out of range"),
+    ):
+        answer = receiver.request("PUT", "/v1/host-health/h", body, AUTH)
+        assert answer.status == 400
+        assert reason in answer.json.get("reason", answer.json["error"])
+
+
+def test_files_that_are_no_reports_do_not_spoil_the_listing(receiver: Receiver) -> None:
+    assert receiver.request("PUT", "/v1/host-health/good", b"{}", AUTH).status == 200
+    folder = receiver.data_dir / "host-health"
+    text = '{"host_id": "x", "received_at_wall": "2026-11-23T10:00:00Z", "doctor": {}}'
+    (folder / "utf16.json").write_bytes(text.encode("utf-16"))
+    (folder / "nan.json").write_text(text.replace("{}", '{"a": NaN}'))
+    listing = receiver.request("GET", "/v1/host-health", headers=AUTH)
+    assert [host["host_id"] for host in listing.json["hosts"]] == ["good"]
+
+
+def test_a_history_is_small_whatever_hosts_say(receiver: Receiver) -> None:
+    checks = [{"name": "n" * 300, "status": "fail"}] * 2000
+    body = json.dumps({"checks": checks}).encode()
+    assert receiver.request("PUT", "/v1/host-health/h", body, AUTH).status == 200
+    assert (receiver.data_dir / "host-health" / "history" / "h.jsonl").stat().st_size < 10_000
+
+
+def test_reports_have_a_folder_of_their_own(start_receiver) -> None:  # type: ignore[no-untyped-def]
+    for folder in (".", "..", "episodes", "incoming/"):
+        with pytest.raises(RuntimeError, match="health_dir is"):
+            start_receiver(health_dir=folder)

@@ -65,3 +65,16 @@ def test_a_ping_with_a_puts_headers_tells_what_the_put_would_be_told(
 def test_a_unix_socket_serves_without_a_token(start_receiver: Any, tmp_path: Any) -> None:
     receiver: Receiver = start_receiver(bind=f"unix:{tmp_path}/http.sock")
     assert receiver.put("h", "e", make_episode(1)).status == 201
+
+
+def test_a_ping_as_a_host_that_cannot_be_is_told_so(receiver: Receiver) -> None:
+    headers = AUTH | {"X-Lab-Host": "../../x", "X-Content-SHA256": "0" * 64}
+    answer = receiver.request("POST", "/v1/ping", headers=headers)
+    assert answer.status == 200 and answer.json["would_accept"] is False
+    assert answer.json["code"] == "bad-episode-name"
+
+
+def test_options_is_answered_in_json(receiver: Receiver) -> None:
+    answer = receiver.request("OPTIONS", "/v1/health")
+    assert answer.status == 405 and answer.json["code"] == "method-not-allowed"
+    assert "GET" in answer.headers["Allow"]
