@@ -31,7 +31,8 @@ T = TypeVar("T")
 
 #: Stands in the file; another number there means another layout, and a rebuild.
 LAYOUT: Final = 2
-_READ_STEP: Final = 4 << 20
+#: Read and taken up at a time: larger steps are a few per cent faster and several times as much memory.
+_READ_STEP: Final = 512 << 10
 #: How many bytes before the offset vouch for the journal being the same file, unedited at its end.
 _FINGERPRINT_BYTES: Final = 4096
 #: Long enough for whoever reads a million lines in.
