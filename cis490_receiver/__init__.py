@@ -12,7 +12,7 @@ policy/                                     the above; no flask
 storage/, index/                            the above but policy; never each other
 ingest, rebuild, gitclone, monitor/         the above; of storage and index only `base`
 mirroring                                   the small ones
-server                                      config, logfmt
+clientsocket, server                        config, logfmt; the second also the first
 views/                                      policy, ingest, monitor, index.base, storage.base, the small ones
 commands/                                   all but views and client; no flask at the top of a module
 client/                                     protocol, errors, logfmt, clock, models, atomic, archive

@@ -34,7 +34,8 @@ ALLOWED: dict[str, set[str]] = {
     "rebuild": SMALL | BASES | {"policy"},
     "mirroring": SMALL,
     "monitor": SMALL | BASES | {"policy"},
-    "server": {"config", "logfmt"},
+    "clientsocket": {"config", "logfmt"},
+    "server": {"config", "logfmt", "clientsocket"},
     "views": SMALL | BASES | {"policy", "ingest", "monitor"},
     "client": {"protocol", "errors", "logfmt", "clock", "models", "atomic", "archive"},
 }
