@@ -86,6 +86,13 @@ class Worker(ThreadWorker):
             while True:
                 self.method_queue._queue.get_nowait()()
 
+    def _cap_keepalive(self, deadline: float) -> None:
+        """Called by gunicorn when the worker is to stop. Connections that never said anything need not hold it up any
+        longer than those that are kept alive."""
+        super()._cap_keepalive(deadline)
+        for conn in self.pending_conns:
+            conn.timeout = min(conn.timeout, deadline)
+
     def handle(self, conn: TConn) -> Any:
         """Serve the requests of a connection that come one upon the other; runs in a thread."""
         if not isinstance(conn.sock, ClientSocket):
