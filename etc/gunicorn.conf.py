@@ -4,6 +4,8 @@ Everything comes from the receiver's own configuration (CIS490_CONFIG, CIS490_*)
 --explain` for `bind`, `workers`, `threads` and `graceful_seconds`.
 """
 
+import contextlib
+import ctypes
 import gc
 import os
 import sys
@@ -17,6 +19,10 @@ try:
 except ConfigError as exc:
     print(f"cis490-receiver: {exc.message}", file=sys.stderr)
     raise SystemExit(2) from None
+
+# Each thread would have an allocator of its own, which keeps what the thread once needed (M_ARENA_MAX, mallopt(3)).
+with contextlib.suppress(AttributeError, OSError):
+    ctypes.CDLL(None).mallopt(-8, 2)
 
 Worker.settings = _settings
 let_stop_reach_new_workers()

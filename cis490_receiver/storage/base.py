@@ -83,7 +83,11 @@ class Held(Protocol):
 
     @property
     def size_bytes(self) -> int:
-        """The length of the stored bytes."""
+        """The length of the stored bytes.
+
+        Raises:
+            StorageFailed: it cannot be told.
+        """
         ...
 
     def hexdigest(self) -> str:

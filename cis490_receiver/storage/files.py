@@ -157,7 +157,8 @@ class HeldFile:
     @property
     def size_bytes(self) -> int:
         """See `Held.size_bytes`."""
-        return os.fstat(self._stream.fileno()).st_size
+        with storage_errors("stat"):
+            return os.fstat(self._stream.fileno()).st_size
 
     def hexdigest(self) -> str:
         """See `Held.hexdigest`."""

@@ -151,7 +151,7 @@ BESIDE = (
         "end-remembered-before-it-is-noted",
         ALERTS,
         "            if fresh:\n",
-        "            self._remember(active, current)\n            if fresh:\n",
+        "            self._remember(active, current, unknown)\n            if fresh:\n",
         "alert-over",
     ),
     Mutant(
