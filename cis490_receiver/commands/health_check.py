@@ -17,7 +17,7 @@ from cis490_receiver import logfmt
 from cis490_receiver.backends import open_reports, use_backends
 from cis490_receiver.clock import Clock, SystemClock
 from cis490_receiver.commands.gate_refresh import read_gate_file
-from cis490_receiver.commands.shared import data_folder, json_option
+from cis490_receiver.commands.shared import data_folder, fail, json_option
 from cis490_receiver.config import Settings, load
 from cis490_receiver.errors import ReceiverError
 from cis490_receiver.index.rejections import RejectionFile
@@ -139,9 +139,8 @@ def command(quiet: bool, as_json: bool) -> None:
         findings = health_check(settings, SystemClock())
     except (ReceiverError, OSError) as exc:
         free = shutil.disk_usage(settings.data_dir).free
-        reason = f"{exc.__cause__ or exc}; {free / 2**20:.0f} MiB free in {settings.data_dir}"
-        click.echo(f"health-check: could not look: {reason}", err=True)
-        raise SystemExit(1) from None
+        hint = f"{free / 2**20:.0f} MiB free in {settings.data_dir}"
+        fail("health-check: could not look", exc, as_json=as_json, hint=hint)
     if as_json:
         click.echo(json.dumps(_as_dict(findings), indent=2))
     elif quiet:

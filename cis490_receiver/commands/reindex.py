@@ -11,7 +11,7 @@ import click
 from cis490_receiver import logfmt
 from cis490_receiver.backends import use_backends
 from cis490_receiver.clock import SystemClock
-from cis490_receiver.commands.shared import data_folder, json_option, progress
+from cis490_receiver.commands.shared import data_folder, fail, json_option, progress
 from cis490_receiver.config import load
 from cis490_receiver.errors import ReceiverError
 from cis490_receiver.reindexing import Outcome, Reindexer
@@ -42,8 +42,7 @@ def command(dry_run: bool, jobs: int | None, as_json: bool) -> None:
         with progress("hashing", show=not as_json) as advance:
             outcome = reindexer.run(dry_run=dry_run, advance=advance)
     except (ReceiverError, OSError) as exc:
-        click.echo(f"reindex: failed, the index is as it was: {exc}", err=True)
-        raise SystemExit(1) from None
+        fail("reindex: failed, the index is as it was", exc, as_json=as_json)
     except KeyboardInterrupt:
         click.echo("reindex: interrupted, the index is as it was", err=True)
         raise SystemExit(130) from None

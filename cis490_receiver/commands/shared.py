@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import pwd
 import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import click
 
 from cis490_receiver.config import Settings
-from cis490_receiver.errors import ConfigError
+from cis490_receiver.errors import ConfigError, ReceiverError, StorageFailed
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 
@@ -43,6 +45,17 @@ def progress(label: str, *, show: bool) -> Iterator[Callable[[int], None]]:
     finally:
         if shown_at:
             click.echo("\r\x1b[K", nl=False, err=True)
+
+
+def fail(what: str, exc: ReceiverError | OSError, *, as_json: bool, hint: str = "") -> NoReturn:
+    """End the command with exit status 1, saying `what` went wrong and why: to people, and with `as_json` to
+    machines too."""
+    sentence = f"{what}: {exc.__cause__ or exc}{hint and '; '}{hint}"
+    click.echo(sentence, err=True)
+    if as_json:
+        code = exc.code if isinstance(exc, ReceiverError) else StorageFailed.code
+        click.echo(json.dumps({"error": sentence, "code": code}))
+    raise SystemExit(1)
 
 
 def data_folder(settings: Settings) -> Path:

@@ -13,7 +13,7 @@ import click
 from cis490_receiver import logfmt
 from cis490_receiver.backends import use_backends
 from cis490_receiver.clock import SystemClock
-from cis490_receiver.commands.shared import data_folder, json_option, progress
+from cis490_receiver.commands.shared import data_folder, fail, json_option, progress
 from cis490_receiver.config import load
 from cis490_receiver.errors import BadRequest, ReceiverError
 from cis490_receiver.models import EpisodeKey
@@ -79,8 +79,7 @@ def command(
     except BadRequest as exc:
         raise click.UsageError(exc.message) from None
     except (ReceiverError, OSError) as exc:
-        click.echo(f"verify: could not go on: {exc}", err=True)
-        raise SystemExit(1) from None
+        fail("verify: could not go on", exc, as_json=as_json)
     moved: list[EpisodeKey] = []
     try:
         if quarantine:

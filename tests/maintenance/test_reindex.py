@@ -153,6 +153,12 @@ def _site() -> str:
     return str(Path(flask.__file__).parents[1])
 
 
+def test_a_failure_is_told_to_machines_too(receiver: Receiver) -> None:
+    with open(receiver.data_dir / "reindex.lock", "a") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        assert reindex(receiver, status=1)["code"] == "storage-failed"
+
+
 def test_two_at_once_exclude_each_other(receiver: Receiver) -> None:
     with (receiver.data_dir / "reindex.lock").open("w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
