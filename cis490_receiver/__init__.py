@@ -2,22 +2,23 @@
 
 Who may import whom, kept by tests/test_imports.py:
 
-==========================================  ===================================================
-module                                      may import, of ours
-==========================================  ===================================================
-protocol, errors, logfmt, clock, tail       protocol only
-models, atomic, archive                     protocol, errors
-config                                      protocol, errors
-policy/                                     the above; no flask
-storage/, index/                            the above but policy; never each other
-ingest, rebuild, gitclone, monitor/         the above; of storage and index only `base`
-mirroring                                   the small ones
-clientsocket, server                        config, logfmt; the second also the first
-views/                                      policy, ingest, monitor, index.base, storage.base, the small ones
-commands/                                   all but views and client; no flask at the top of a module
-client/                                     protocol, errors, logfmt, clock, models, atomic, archive
-here (`create_app`)                         anything: the only place that picks backends
-==========================================  ===================================================
+==============================================  ===============================================================
+module                                          may import, of ours
+==============================================  ===============================================================
+protocol, errors, logfmt, clock                 nothing, errors the first
+models, archive, files/                         the above
+config                                          the above
+policy/                                         the small ones, which are all of the above; no flask
+storage/, index/                                the small ones; never each other
+ingest, gitclone, monitor/                      the small ones, policy; of storage and index only `base`
+upkeep/                                         the above, ingest, storage, index
+serving/                                        config, logfmt; the only code that knows gunicorn's insides
+views/                                          policy, ingest, monitor, the `base`s, serving.direct; the only HTTP code
+trainer/                                        the small ones
+client/                                         the small ones but config
+commands/                                       all but views and client; no flask at the top of a module
+backends, here (`create_app`)                   anything: the only places that pick backends
+==============================================  ===============================================================
 """
 
 from __future__ import annotations
@@ -66,9 +67,9 @@ def _create_app(settings: Settings, clock: Clock | None) -> Flask:
     from cis490_receiver.clock import SystemClock
     from cis490_receiver.commands import register
     from cis490_receiver.index.rejections import RejectionFile
-    from cis490_receiver.maintenance import recover_quietly
     from cis490_receiver.policy.auth import Authenticator
     from cis490_receiver.policy.gate import GATE_FILE, VersionGate
+    from cis490_receiver.upkeep.recovery import recover_quietly
     from cis490_receiver.views import body, episodes, errors, framing, host_health, listing, system
     from cis490_receiver.views.intake import Intake
     from cis490_receiver.views.wiring import Services

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from typing import Final
 
-from cis490_receiver import atomic
 from cis490_receiver.config import Settings
 from cis490_receiver.errors import ConfigError
+from cis490_receiver.files import atomic
 from cis490_receiver.index.local import LocalIndex
 from cis490_receiver.index.reports import ReportFolder
 from cis490_receiver.storage.filesystem import FilesystemStore

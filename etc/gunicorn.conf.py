@@ -12,7 +12,7 @@ import sys
 
 from cis490_receiver.config import load
 from cis490_receiver.errors import ConfigError
-from cis490_receiver.server import Worker, let_stop_reach_new_workers
+from cis490_receiver.serving.worker import Worker, let_stop_reach_new_workers
 
 try:
     _settings = load()
@@ -70,6 +70,6 @@ def when_ready(server):
 def post_worker_init(worker):
     """A worker that was killed left its uploads behind: the one that takes its place tidies up."""
     from cis490_receiver.backends import use_backends
-    from cis490_receiver.maintenance import recover_quietly
+    from cis490_receiver.upkeep.recovery import recover_quietly
 
     recover_quietly(*use_backends(_settings))

@@ -18,13 +18,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from cis490_receiver import atomic
 from cis490_receiver.client import failures
 from cis490_receiver.client.config import LabHost
 from cis490_receiver.client.connection import tls_context
 from cis490_receiver.client.diagnosis import diagnose
 from cis490_receiver.client.transport import Transport
 from cis490_receiver.errors import ReceiverError
+from cis490_receiver.files import atomic
 
 RENEW_SECONDS: Final = 300.0
 _KEPT: Final = 3

@@ -19,7 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from cis490_receiver import atomic, protocol
+from cis490_receiver import protocol
+from cis490_receiver.files import atomic
 
 SHIPPED: Final = "shipped"
 REFUSED: Final = "refused"

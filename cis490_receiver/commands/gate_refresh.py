@@ -9,11 +9,11 @@ from typing import Any, Final, NoReturn
 
 import click
 
-from cis490_receiver import atomic
 from cis490_receiver.clock import Clock, SystemClock
 from cis490_receiver.commands.shared import data_folder, json_option
 from cis490_receiver.config import load
 from cis490_receiver.errors import ConfigError, ReceiverError, StorageFailed
+from cis490_receiver.files import atomic
 from cis490_receiver.gitclone import GitClone, GitConfigError
 from cis490_receiver.models import wall_time
 from cis490_receiver.policy.gate import GATE_FILE, GateCommit, GateSnapshot

@@ -10,7 +10,7 @@ import click
 from cis490_receiver import logfmt
 from cis490_receiver.commands.filters import chosen, filter_options
 from cis490_receiver.commands.shared import json_option, progress
-from cis490_receiver.mirroring import Mirror, MirrorFailed, Remote, Result
+from cis490_receiver.trainer.mirror import Mirror, MirrorFailed, Remote, Result
 
 
 @click.command("mirror")

@@ -14,7 +14,7 @@ from cis490_receiver.clock import SystemClock
 from cis490_receiver.commands.shared import data_folder, fail, json_option, progress
 from cis490_receiver.config import load
 from cis490_receiver.errors import ReceiverError
-from cis490_receiver.reindexing import Outcome, Reindexer
+from cis490_receiver.upkeep.reindex import Outcome, Reindexer
 
 log = logging.getLogger(__name__)
 

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import click
 
-from cis490_receiver import atomic, protocol
+from cis490_receiver import protocol
 from cis490_receiver.commands.shared import json_option
 from cis490_receiver.config import load
 from cis490_receiver.errors import ConfigError
+from cis490_receiver.files import atomic
 from cis490_receiver.policy.tokens import SCOPES, Token, format_tokens, is_host_pattern, parse_tokens
 
 

@@ -18,9 +18,9 @@ from cis490_receiver.config import load
 from cis490_receiver.errors import BadRequest, ReceiverError
 from cis490_receiver.models import EpisodeKey
 from cis490_receiver.policy.query import parse_filters
-from cis490_receiver.quarantine import put_in_quarantine
-from cis490_receiver.reindexing import Reindexer
-from cis490_receiver.verifying import Report, Throttle, Verifier
+from cis490_receiver.upkeep.quarantine import put_in_quarantine
+from cis490_receiver.upkeep.reindex import Reindexer
+from cis490_receiver.upkeep.verify import Report, Throttle, Verifier
 
 
 def _parse_percentage(ctx: click.Context, param: click.Parameter, value: str) -> float:

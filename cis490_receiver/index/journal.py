@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from cis490_receiver import atomic
 from cis490_receiver.errors import StorageFailed, StorageFull
+from cis490_receiver.files import atomic
 from cis490_receiver.index.group_commit import GroupCommit
 from cis490_receiver.logfmt import event
 from cis490_receiver.models import Episode

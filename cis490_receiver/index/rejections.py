@@ -19,10 +19,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
-from cis490_receiver import atomic
+from cis490_receiver.files import atomic
+from cis490_receiver.files.tail import lines_backwards
 from cis490_receiver.logfmt import event
 from cis490_receiver.models import Rejection
-from cis490_receiver.tail import lines_backwards
 
 log = logging.getLogger(__name__)
 

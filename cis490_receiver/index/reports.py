@@ -16,8 +16,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
-from cis490_receiver import atomic, protocol
+from cis490_receiver import protocol
 from cis490_receiver.errors import NotFound, ReportNotJson, ReportNotObject, StorageFailed, StorageFull
+from cis490_receiver.files import atomic
 from cis490_receiver.index.base import PastReport
 from cis490_receiver.logfmt import event
 from cis490_receiver.models import Report, failed_checks, wall_time

@@ -17,11 +17,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from cis490_receiver import atomic
+from cis490_receiver.files import atomic
+from cis490_receiver.files.tail import lines_backwards
 from cis490_receiver.logfmt import event
 from cis490_receiver.models import wall_time
 from cis490_receiver.monitor.symptoms import Symptom
-from cis490_receiver.tail import lines_backwards
 
 log = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
-from cis490_receiver import atomic
+from cis490_receiver.files import atomic
 
 MUTES_FILE: Final = "mutes.json"
 _UNIT_SECONDS: Final = {"m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}

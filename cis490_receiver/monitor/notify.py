@@ -12,7 +12,7 @@ from logging.handlers import SysLogHandler
 from pathlib import Path
 from typing import Final
 
-from cis490_receiver import atomic
+from cis490_receiver.files import atomic
 from cis490_receiver.logfmt import event
 from cis490_receiver.monitor.alerts import ALERTS_FILE, PREVIOUS_FILE, RAISED, Alert
 

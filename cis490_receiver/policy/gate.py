@@ -15,8 +15,8 @@ from typing import Any, Final
 
 from cis490_receiver import protocol
 from cis490_receiver.errors import CommitRejected, GateUnavailable, MalformedCommit, MissingCommit
+from cis490_receiver.files.watched import WatchedFile
 from cis490_receiver.policy import remedies
-from cis490_receiver.policy.watched import WatchedFile
 
 #: The snapshot's name in the data folder.
 GATE_FILE: Final = "gate.json"

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from cis490_receiver import protocol
-from cis490_receiver.policy.watched import WatchedFile
+from cis490_receiver.files.watched import WatchedFile
 
 SCOPES: Final = ("ship", "read", "admin")
 

@@ -10,8 +10,8 @@ import logging
 import os
 from typing import BinaryIO, Final
 
-from cis490_receiver import atomic
 from cis490_receiver.errors import EpisodeBusy, StorageFailed, StorageFull
+from cis490_receiver.files import atomic
 from cis490_receiver.logfmt import event
 from cis490_receiver.models import EpisodeKey
 from cis490_receiver.storage import traces

@@ -29,8 +29,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from cis490_receiver import atomic, protocol
+from cis490_receiver import protocol
 from cis490_receiver.errors import EpisodeBusy
+from cis490_receiver.files import atomic
 from cis490_receiver.logfmt import event
 from cis490_receiver.models import EpisodeKey
 from cis490_receiver.storage import linking, traces

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from cis490_receiver import atomic
+from cis490_receiver.files import atomic
 from cis490_receiver.models import EpisodeKey
 
 #: How many folders stay open.

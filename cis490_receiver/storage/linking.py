@@ -14,7 +14,7 @@ import os
 from pathlib import Path
 from typing import Final
 
-from cis490_receiver import atomic
+from cis490_receiver.files import atomic
 
 MARKER_SUFFIX: Final = "~marker"
 

@@ -20,7 +20,7 @@ import queue
 import threading
 from typing import Final
 
-from cis490_receiver import atomic
+from cis490_receiver.files import atomic
 
 #: Received, hashed and written at a time, and how many such buffers an upload has in flight.
 BUFFER_BYTES: Final = 1 << 20

@@ -17,7 +17,7 @@ from gunicorn.http.errors import ParseException
 from werkzeug.wrappers import Request
 
 from cis490_receiver.errors import BodyMalformed, BodyTimeout, BodyTruncated, EpisodeTooLarge
-from cis490_receiver.views.direct import DirectStream
+from cis490_receiver.serving.direct import DirectStream
 
 #: An unread body up to this size is left to the server, which drains it and keeps the connection.
 SMALL_BODY_BYTES: Final = 64 * 1024

@@ -23,7 +23,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from cis490_receiver import atomic
+from cis490_receiver.files import atomic
 from cis490_receiver.policy.gate import GateCommit, GateSnapshot
 from tests.support.archives import Archive, make_episode
 from tests.support.receiver import AUTH, BIN, Receiver, clean_environment, put_headers

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from cis490_receiver import atomic
+from cis490_receiver.files import atomic
 from cis490_receiver.models import wall_time
 from cis490_receiver.policy.gate import GATE_FILE, GateCommit, GateSnapshot
 

@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cis490_receiver.errors import CommitRejected, GateUnavailable, MalformedCommit, MissingCommit
+from cis490_receiver.files.watched import RECHECK_SECONDS
 from cis490_receiver.policy.admission import admitted_commit
 from cis490_receiver.policy.gate import GATE_FILE, GateSnapshot, VersionGate
-from cis490_receiver.policy.watched import RECHECK_SECONDS
 from cis490_receiver.protocol import HEADER_CODE_COMMIT
 from tests.gate.snapshots import commit_id, make_snapshot, write
 

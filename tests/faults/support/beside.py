@@ -25,7 +25,7 @@ from cis490_receiver.models import Episode, wall_time
 from cis490_receiver.monitor import notify
 from cis490_receiver.monitor.alerts import GENERATION_BYTES, Alert, AlertLog, hour_of
 from cis490_receiver.policy.gate import GATE_FILE
-from cis490_receiver.reindexing import SET_ASIDE_FILE, Reindexer
+from cis490_receiver.upkeep.reindex import SET_ASIDE_FILE, Reindexer
 from tests.gate.snapshots import make_snapshot
 
 MINUTE_NS = 60 * 10**9

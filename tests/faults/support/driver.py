@@ -24,8 +24,8 @@ from cis490_receiver.index.local import LocalIndex
 from cis490_receiver.ingest import receive_episode, recover
 from cis490_receiver.models import Episode, EpisodeKey, Upload
 from cis490_receiver.policy.inspection import TakeAll
-from cis490_receiver.rebuild import rebuild_held
 from cis490_receiver.storage.filesystem import FilesystemStore
+from cis490_receiver.upkeep.rebuild import rebuild_held
 from tests.faults.support import beside
 from tests.support.archives import Archive, make_episode
 

@@ -14,8 +14,8 @@ from cis490_receiver.index.local import LocalIndex
 from cis490_receiver.ingest import receive_episode, recover
 from cis490_receiver.models import Episode
 from cis490_receiver.policy.inspection import TakeAll
-from cis490_receiver.rebuild import rebuild_held
 from cis490_receiver.storage.filesystem import FilesystemStore
+from cis490_receiver.upkeep.rebuild import rebuild_held
 from tests.faults.support import driver
 from tests.faults.support.course import Scenario, Step, put
 from tests.faults.support.inspecting import Broken, Inspector

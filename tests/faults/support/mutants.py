@@ -19,7 +19,7 @@ class Mutant:
 INGEST, STORE, FOLDERS = "ingest.py", "storage/filesystem.py", "storage/folders.py"
 FILES, PUBLISHING = "storage/files.py", "storage/publishing.py"
 LINKING = "storage/linking.py"
-JOURNAL, CATALOG, ATOMIC, BODY = "index/journal.py", "index/catalog.py", "atomic.py", "views/body.py"
+JOURNAL, CATALOG, ATOMIC, BODY = "index/journal.py", "index/catalog.py", "files/atomic.py", "views/body.py"
 
 MUTANTS = (
     Mutant("bytes-not-synced", INGEST, "        incoming.sync()\n", "", "new-host"),

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from tests.faults.support.mutants import Mutant
 
-ATOMIC, REPORTS, GATE = "atomic.py", "index/reports.py", "commands/gate_refresh.py"
-ALERTS, NOTIFY, REINDEX = "monitor/alerts.py", "monitor/notify.py", "reindexing.py"
+ATOMIC, REPORTS, GATE = "files/atomic.py", "index/reports.py", "commands/gate_refresh.py"
+ALERTS, NOTIFY, REINDEX = "monitor/alerts.py", "monitor/notify.py", "upkeep/reindex.py"
 
 _SYNC_AND_RENAME = "        os.fsync(fd)\n        os.rename(temporary, path)\n"
 _UNLOCKED = "        with self.path.open('a+b') as stream:\n            fd = stream.fileno()\n"

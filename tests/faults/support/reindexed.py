@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from cis490_receiver.models import Episode
-from cis490_receiver.reindexing import SET_ASIDE_FILE
+from cis490_receiver.upkeep.reindex import SET_ASIDE_FILE
 from tests.faults.support import beside
 from tests.faults.support.course import Scenario
 from tests.faults.support.episodes import EpisodeInspector

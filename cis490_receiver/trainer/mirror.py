@@ -23,8 +23,9 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from cis490_receiver import atomic, protocol
+from cis490_receiver import protocol
 from cis490_receiver.errors import ReceiverError
+from cis490_receiver.files import atomic
 from cis490_receiver.models import Episode, EpisodeKey, Filters, nanoseconds
 
 STATE_FILE: Final = "mirror.json"

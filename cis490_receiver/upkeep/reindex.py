@@ -27,14 +27,14 @@ from itertools import islice
 from pathlib import Path
 from typing import IO, BinaryIO, Final
 
-from cis490_receiver import atomic
 from cis490_receiver.clock import Clock
 from cis490_receiver.errors import EpisodeBusy, ReceiverError, StorageFailed
+from cis490_receiver.files import atomic
 from cis490_receiver.index.journal import Journal
 from cis490_receiver.models import Episode, EpisodeKey, wall_time
-from cis490_receiver.rebuild import rebuild_held
-from cis490_receiver.reindex_lines import Lines, Newest, count_lines, keys_of, whole_lines
 from cis490_receiver.storage.base import EpisodeStore
+from cis490_receiver.upkeep.rebuild import rebuild_held
+from cis490_receiver.upkeep.reindex_lines import Lines, Newest, count_lines, keys_of, whole_lines
 
 SET_ASIDE_FILE: Final = "index-set-aside.jsonl"
 _WORK_NAME: Final = "index.jsonl.reindex"

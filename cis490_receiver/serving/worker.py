@@ -25,9 +25,9 @@ from typing import Any, Final
 from gunicorn.http import errors as http_errors
 from gunicorn.workers.gthread import _DEFER, DEFAULT_WORKER_DATA_TIMEOUT, TConn, ThreadWorker
 
-from cis490_receiver.clientsocket import ClientSocket, json_response
 from cis490_receiver.config import Settings
 from cis490_receiver.logfmt import event, quoted
+from cis490_receiver.serving.connection import ClientSocket, json_response
 
 log = logging.getLogger(__name__)
 

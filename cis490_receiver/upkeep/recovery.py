@@ -8,8 +8,8 @@ from cis490_receiver.errors import ReceiverError
 from cis490_receiver.index.local import LocalIndex
 from cis490_receiver.ingest import recover
 from cis490_receiver.logfmt import event
-from cis490_receiver.rebuild import rebuild_held
 from cis490_receiver.storage.filesystem import FilesystemStore
+from cis490_receiver.upkeep.rebuild import rebuild_held
 
 log = logging.getLogger(__name__)
 

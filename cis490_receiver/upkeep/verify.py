@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from cis490_receiver import archive, atomic
+from cis490_receiver import archive
 from cis490_receiver.errors import ReceiverError
+from cis490_receiver.files import atomic
 from cis490_receiver.index.base import EpisodeIndex
 from cis490_receiver.models import Episode, EpisodeKey, Filters
 from cis490_receiver.storage.base import EpisodeStore

@@ -11,9 +11,9 @@ from typing import Protocol
 
 from cis490_receiver.index.base import EpisodeIndex
 from cis490_receiver.models import EpisodeKey
-from cis490_receiver.reindexing import Reindexer
 from cis490_receiver.storage.base import Held
-from cis490_receiver.verifying import Report
+from cis490_receiver.upkeep.reindex import Reindexer
+from cis490_receiver.upkeep.verify import Report
 
 
 class _Store(Protocol):

@@ -12,9 +12,9 @@ from cis490_receiver.backends import use_backends
 from cis490_receiver.clock import SystemClock
 from cis490_receiver.config import Settings
 from cis490_receiver.models import EpisodeKey, Filters
-from cis490_receiver.quarantine import put_in_quarantine
-from cis490_receiver.reindexing import Reindexer
-from cis490_receiver.verifying import Throttle, Verifier
+from cis490_receiver.upkeep.quarantine import put_in_quarantine
+from cis490_receiver.upkeep.reindex import Reindexer
+from cis490_receiver.upkeep.verify import Throttle, Verifier
 from tests.support.archives import Archive, make_episode
 from tests.support.receiver import AUTH, BIN, Receiver, clean_environment
 

@@ -13,10 +13,10 @@ from typing import Any
 import flask
 import pytest
 
-from cis490_receiver import reindexing
 from cis490_receiver.backends import use_backends
 from cis490_receiver.clock import SystemClock
 from cis490_receiver.config import Settings
+from cis490_receiver.upkeep import reindex as reindexing
 from tests.support.archives import make_episode
 from tests.support.receiver import AUTH, BIN, Receiver, clean_environment
 

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Iterable, Iterator
 from typing import BinaryIO, Final
 
-from cis490_receiver import atomic
+from cis490_receiver.files import atomic
 from cis490_receiver.models import Episode, EpisodeKey
 from cis490_receiver.storage.base import EpisodeStore
 

@@ -1,0 +1,1 @@
+"""The trainer's end: a folder kept in step with a receiver. See the package's import rule."""
