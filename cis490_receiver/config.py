@@ -139,7 +139,7 @@ class Settings:
         None, _path, "tokens.toml: tokens of single hosts and readers, made by `cis490-receiver token`"
     )
     trusted_proxies: tuple[str, ...] = _key(
-        (), _addresses, "addresses, beside the unix socket, whose X-Client-Subject is believed"
+        (), _addresses, "addresses, beside the unix socket, that are believed about client certificates"
     )
     bind_client_certificates: bool = _key(
         False, _boolean, "a host's uploads need a client certificate whose common name is the host id"

@@ -1,24 +1,18 @@
-"""Who asks, and what they may: bearer tokens (RFC 6750) and, behind Caddy, the client certificate's name."""
+"""Who asks, and what they may: bearer tokens (RFC 6750) and, behind a proxy, the client certificate's name."""
 
 from __future__ import annotations
 
 import hashlib
 import hmac
-import re
 from dataclasses import dataclass
-from typing import Final
 
 from cis490_receiver.clock import Clock
 from cis490_receiver.config import Settings
 from cis490_receiver.errors import BadToken, HostMismatch, MissingToken, ScopeMissing
+from cis490_receiver.policy.certificate import ClientCertificate
 from cis490_receiver.policy.headers import Headers
 from cis490_receiver.policy.remedies import OTHER_HOST
 from cis490_receiver.policy.tokens import Token, TokenFile
-
-#: What Caddy sets from the certificate that it verified, and strips from what a client sends.
-HEADER_CLIENT_SUBJECT: Final = "X-Client-Subject"
-
-_COMMON_NAME: Final = re.compile(r"(?:^|[,/+])\s*CN\s*=\s*([^,/+]+)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,10 +21,8 @@ class Principal:
 
     #: None for who presented the fleet's token, or where none is configured: may do everything.
     token: Token | None
-    #: The common name of the client's certificate; None where none was verified.
-    certificate_name: str | None
-    #: Whether `certificate_name` must be the host that is shipped as.
-    bound: bool
+    #: The certificate whose name must be the host's that is shipped as; None where any will do.
+    certificate: ClientCertificate | None
 
     def require(self, scope: str) -> None:
         """Raises:
@@ -47,11 +39,8 @@ class Principal:
             raise HostMismatch(
                 f"this token is for {self.token.hosts}, not for {host_id}", remediation=OTHER_HOST
             )
-        if self.bound and self.certificate_name != host_id:
-            whose = self.certificate_name or "nobody"
-            raise HostMismatch(
-                f"the client certificate is {whose}'s, not {host_id}'s", remediation=OTHER_HOST
-            )
+        if self.certificate is not None:
+            self.certificate.require_host(host_id)
 
 
 class Authenticator:
@@ -76,8 +65,7 @@ class Authenticator:
         """
         return Principal(
             self._check_bearer(headers.get("Authorization", "")),
-            self._certificate_name(headers, remote_address),
-            self._bind_certificates,
+            self._certificate(headers, remote_address) if self._bind_certificates else None,
         )
 
     def _check_bearer(self, authorization: str) -> Token | None:
@@ -96,12 +84,11 @@ class Authenticator:
             raise BadToken
         return token
 
-    def _certificate_name(self, headers: Headers, remote_address: str) -> str | None:
-        """The name that the proxy vouches for; anybody else may write what they like into the header."""
+    def _certificate(self, headers: Headers, remote_address: str) -> ClientCertificate:
+        """What the proxy vouches for; anybody else may write what they like into the headers."""
         if remote_address and remote_address not in self._proxies:
-            return None
-        match = _COMMON_NAME.search(headers.get(HEADER_CLIENT_SUBJECT, ""))
-        return match[1].strip() if match else None
+            return ClientCertificate()
+        return ClientCertificate.of(headers)
 
 
 def _digest(text: str, encoding: str) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
 import socketserver
@@ -204,6 +205,7 @@ def echo(path: Path) -> Iterator[None]:
 def test_who_asks_is_what_the_certificate_says(proxied: Proxied, tmp_path: Path) -> None:
     spoofed = (
         "X-Client-Subject",
+        "X-Client-Certificate",
         "x-client-fingerprint",
         "X-Client-Host",
         "X-CLIENT-CERT",
@@ -223,6 +225,7 @@ def test_who_asks_is_what_the_certificate_says(proxied: Proxied, tmp_path: Path)
     assert identity == {
         "x-client-subject": "CN=lab-host-1,O=lab",
         "x-client-fingerprint": sha256(certificate),
+        "x-client-certificate": base64.b64encode(certificate).decode("ascii"),
     }
     names = [name.lower() for name, _ in arrived]
     assert "expect" not in names
