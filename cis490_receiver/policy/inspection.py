@@ -6,6 +6,7 @@ start is judged as a whole.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import BinaryIO, Final
 
@@ -51,8 +52,10 @@ class CheckWhole(CheckMagic):
     def look_at_whole(self, open_body: Callable[[], BinaryIO]) -> None:
         """See `ingest.Inspector`."""
         with open_body() as stream:
+            stored_bytes = stream.seek(0, os.SEEK_END)
+            limits = archive.for_whole(stored_bytes, decompressed_bytes=self._max_bytes)
             try:
-                archive.check(stream, max_bytes=self._max_bytes)
+                archive.check(stream, limits=limits)
             except archive.ArchiveError as exc:
                 raise BadArchive(str(exc)) from None
 

@@ -1,0 +1,46 @@
+"""Look into a ``.tar.zst`` without ever extracting it.
+
+A walk over the headers of a decompressed tar stream, each of which is seen once, with a limit on everything that a
+hostile file could make endless: the zstd window, the bytes decompressed, the headers, the size of ``meta.json``, the
+seconds. Memory is bounded whatever the file says.
+
+`read_meta` reads no further than to ``meta.json``, `check` reads the whole, `Walk` is for who wants to see each
+member; `check_frames` only looks whether the last zstd frame is complete.
+"""
+
+from __future__ import annotations
+
+from cis490_receiver.archive.frames import check_frames, is_zstd
+from cis490_receiver.archive.limits import (
+    SEARCH,
+    ArchiveError,
+    CutShort,
+    Limits,
+    TooLong,
+    TooManyBytes,
+    TooManyHeaders,
+    for_whole,
+)
+from cis490_receiver.archive.meta import META_MAX_BYTES, META_NAME, check, is_meta, parse_meta, read_meta
+from cis490_receiver.archive.tar import Member, Walk
+
+__all__ = [
+    "META_MAX_BYTES",
+    "META_NAME",
+    "SEARCH",
+    "ArchiveError",
+    "CutShort",
+    "Limits",
+    "Member",
+    "TooLong",
+    "TooManyBytes",
+    "TooManyHeaders",
+    "Walk",
+    "check",
+    "check_frames",
+    "for_whole",
+    "is_meta",
+    "is_zstd",
+    "parse_meta",
+    "read_meta",
+]
