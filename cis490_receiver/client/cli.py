@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from cis490_receiver import protocol
 from cis490_receiver.client.config import LabHost, load
+from cis490_receiver.client.page import say
 from cis490_receiver.errors import ConfigError, ReceiverError
 
 if TYPE_CHECKING:
@@ -31,7 +33,7 @@ def configuration() -> LabHost:
     try:
         return load()
     except ConfigError as exc:
-        click.echo(f"{Path(sys.argv[0]).name}: {exc.message}", err=True)
+        say(exc.message, label=f"{Path(sys.argv[0]).name}: ", err=True)
         sys.exit(EXIT_USAGE)
 
 
@@ -77,9 +79,9 @@ def _ping(as_json: bool) -> int:
 def _print_diagnosis(diagnosis: Diagnosis) -> None:
     marks = {True: "ok  ", False: "FAIL", None: "-   "}
     for stage in diagnosis.stages:
-        click.echo(f"{marks[stage.ok]} {stage.name:<18} {stage.seen}")
+        say(stage.seen, label=f"{marks[stage.ok]} {stage.name:<18} ")
     if diagnosis.failed:
-        click.echo(f"\n{diagnosis.failed.name} fails. What to do: {diagnosis.failed.remedy}.")
+        say(f"{diagnosis.failed.name} fails. What to do: {diagnosis.failed.remedy}.", label="\n")
 
 
 def _transport(host: LabHost) -> Transport:
@@ -193,21 +195,32 @@ def status(as_json: bool) -> None:
 @main.command()
 @click.argument("names", nargs=-1)
 @click.option("--all", "take_all", is_flag=True, help="Everything that was refused.")
-def retry(names: tuple[str, ...], take_all: bool) -> None:
-    """Put refused episodes back into the spool, by NAME: after what they were refused for is mended."""
+@json_option
+def retry(names: tuple[str, ...], take_all: bool, as_json: bool) -> None:
+    """Put refused episodes back into the spool.
+
+    By NAME, with or without .tar.zst, as `status` and the folder refused/ show it: after what they were refused for is
+    mended.
+    """
     from cis490_receiver.client.spool import Spool
 
     if bool(names) == take_all:
         raise click.UsageError("name what to try again, or say --all")
     spool = Spool(configuration().spool_dir)
-    chosen = [path for path, _ in spool.refusals() if take_all or path.name in names]
-    missing = set(names) - {path.name for path in chosen}
-    blocked = [path.name for path in chosen if not spool.take_back(path)]
-    for name in sorted(missing):
-        click.echo(f"{name}: there is no such refused file", err=True)
-    for name in blocked:
-        click.echo(f"{name}: another file of this name waits in the spool", err=True)
-    click.echo(f"{len(chosen) - len(blocked)} back in the spool")
+    wanted = {name.removesuffix(protocol.EPISODE_SUFFIX) for name in names}
+    refused = {path.name.removesuffix(protocol.EPISODE_SUFFIX): path for path, _ in spool.refusals()}
+    chosen = {name: path for name, path in refused.items() if take_all or name in wanted}
+    missing = sorted(wanted - chosen.keys())
+    blocked = [name for name, path in chosen.items() if not spool.take_back(path)]
+    count = len(chosen) - len(blocked)
+    if as_json:
+        click.echo(json.dumps({"back": count, "missing": missing, "blocked": blocked}, indent=2))
+    else:
+        for name in missing:
+            say(f"{name}: there is no such refused file in {spool.refused}", err=True)
+        for name in blocked:
+            say(f"{name}: another file of this name waits in the spool", err=True)
+        click.echo(f"{count} back in the spool")
     sys.exit(EXIT_FOUND if missing or blocked else 0)
 
 

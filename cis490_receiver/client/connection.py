@@ -5,10 +5,15 @@ from __future__ import annotations
 import http.client
 import socket
 import ssl
+from typing import Final
 from urllib.parse import urlsplit
 
 from cis490_receiver.client import failures
 from cis490_receiver.client.config import LabHost
+
+#: Alerts (RFC 8446 §6.2) that speak of something else than the client's certificate: Go's server says the first of them
+#: where it has no certificate for the name that it is asked for.
+_NOT_OF_CERTIFICATES: Final = ("INTERNAL_ERROR", "UNRECOGNIZED_NAME", "PROTOCOL_VERSION")
 
 
 def connect(host: LabHost) -> http.client.HTTPConnection:
@@ -29,18 +34,42 @@ def connect(host: LabHost) -> http.client.HTTPConnection:
     return secure
 
 
+def addresses(name: str) -> list[str]:
+    """The addresses of `name`, in the order in which they are tried.
+
+    Raises:
+        DnsFailed: it has none.
+    """
+    try:
+        found = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as exc:
+        raise failures.DnsFailed(f"{name} has no address: {reason(exc)}") from exc
+    return list(dict.fromkeys(str(address[0]) for *_, address in found))
+
+
 def _open(host: LabHost, name: str, port: int) -> socket.socket:
     try:
         sock = socket.create_connection((name, port), host.connect_seconds)
-    except socket.gaierror as exc:
-        raise failures.DnsFailed(f"{name} has no address: {exc.strerror}") from exc
+    except (socket.gaierror, UnicodeError) as exc:
+        raise failures.DnsFailed(f"{name} has no address: {reason(exc)}") from exc
     except OSError as exc:
         why = exc.strerror or "no answer in time"
-        raise failures.TcpFailed(f"cannot connect to {name}, port {port}: {why}") from exc
+        raise failures.TcpFailed(f"cannot connect to {name}, port {port}: {why}", _way(host, name)) from exc
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     _notice_silence(sock, host.idle_seconds)
     sock.settimeout(host.idle_seconds)
     return sock
+
+
+def _way(host: LabHost, name: str) -> str:
+    """What to look at between this host and a receiver that does not answer."""
+    where = "on this machine" if name == "localhost" or name.startswith("127.") or name == "::1" else "there"
+    server = "the receiver" if host.receiver_url.startswith("http:") else "the receiver's Caddy"
+    look = f"check that {server} runs {where} and that the port in receiver_url is right"
+    if where == "there" and host.wireguard_interface != "none":
+        interface = host.wireguard_interface
+        look += f"; that WireGuard is up (`wg show {interface}`), and that `ping {name}` is answered"
+    return look
 
 
 def _notice_silence(sock: socket.socket, seconds: int) -> None:
@@ -84,7 +113,7 @@ def tls_context(host: LabHost) -> ssl.SSLContext:
         try:
             context.load_cert_chain(host.client_cert, host.client_key, password=_no_password)
         except (OSError, ValueError) as exc:
-            raise failures.CertificateRefused(
+            raise failures.CertificateUnusable(
                 f"client_cert {host.client_cert} with client_key {host.client_key} cannot be used: "
                 f"{reason(exc)}",
                 "put the host's certificate and its key (PEM, without a password) there, readable by this user",
@@ -112,7 +141,7 @@ def tls_failure(exc: OSError, host: LabHost) -> failures.TransportFailed:
             remedy = "put the authority that signed the receiver's certificate into ca_file"
         return failures.TlsFailed(f"the certificate of {name} is not trusted: {why}", remedy)
     why = reason(exc)
-    if "ALERT" in why.upper():
+    if "ALERT" in why.upper() and not any(word in why.upper() for word in _NOT_OF_CERTIFICATES):
         if host.client_cert is None:
             return failures.CertificateRefused(
                 f"{name} wants a client certificate ({why})", "set client_cert and client_key"

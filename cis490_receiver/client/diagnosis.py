@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import ssl
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
+from urllib.parse import urlsplit
 
-from cis490_receiver.client import failures
+from cis490_receiver.client import connection, failures
 from cis490_receiver.client.transport import Reply, Transport, receiver_failed
 
 STAGES: Final = ("DNS", "TCP", "TLS", "client certificate", "token", "host id", "receiver")
 #: How long a refusal of the client certificate may take to arrive after the handshake.
 ALERT_SECONDS: Final = 0.5
+_PORT_ANSWERS: Final = "port {} answers"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,17 +65,32 @@ def diagnose(transport: Transport) -> Diagnosis:
         return Diagnosis(tuple(_stages(seen, exc)))
     seen["token"] = accepted
     seen["host id"] = f"{host.host_id} may ship"
-    seen["receiver"] = f"answers; this host's clock is {skew:+.1f} s from its clock"
+    seen["receiver"] = f"answers; this host's clock {skew_in_words(skew)}"
     return Diagnosis(tuple(_stages(seen, None)), skew)
 
 
+def skew_in_words(skew_seconds: float) -> str:
+    """How this host's clock stands to the receiver's, as the end of a sentence."""
+    if abs(skew_seconds) < 0.05:
+        return "agrees with the receiver's"
+    return f"is {abs(skew_seconds):.1f} s {'ahead of' if skew_seconds > 0 else 'behind'} the receiver's"
+
+
+def _resolve(transport: Transport) -> str:
+    """What the receiver's name stands for.
+
+    Raises:
+        DnsFailed: for nothing.
+    """
+    name = urlsplit(transport.host.receiver_url).hostname or ""
+    addresses = connection.addresses(name)
+    return f"{name} is an address" if addresses == [name] else f"{name} is {', '.join(addresses)}"
+
+
 def _connect(transport: Transport, seen: dict[str, str]) -> None:
-    with contextlib.closing(transport.connect()) as connection:
-        sock = connection.sock
-        # Whoever refuses the certificate may have closed the connection already.
-        with contextlib.suppress(OSError):
-            seen["DNS"] = f"{connection.host} is {sock.getpeername()[0]}"
-        seen["TCP"] = f"port {connection.port} answers"
+    seen["DNS"] = _resolve(transport)
+    with contextlib.closing(_opened(transport, seen)) as opened:
+        sock = opened.sock
         if not isinstance(sock, ssl.SSLSocket):
             seen["TLS"] = seen["client certificate"] = "not used (http)"
             return
@@ -81,6 +99,22 @@ def _connect(transport: Transport, seen: dict[str, str]) -> None:
         shown = transport.host.client_cert
         _wait_for_alert(sock, None if shown else "set client_cert and client_key")
         seen["client certificate"] = f"{shown} is taken" if shown else "none is set, and none is asked for"
+
+
+def _opened(transport: Transport, seen: dict[str, str]) -> http.client.HTTPConnection:
+    """The connection; what was seen of it even where it fails later."""
+    try:
+        opened = transport.connect()
+    except failures.TcpFailed:
+        raise
+    except failures.TransportFailed as exc:
+        seen["TCP"] = _PORT_ANSWERS.format(urlsplit(transport.host.receiver_url).port or 443)
+        if isinstance(exc, failures.CertificateRefused) and not isinstance(exc, failures.CertificateUnusable):
+            # The host's certificate is asked for when the receiver's was found good (RFC 8446 §4.4).
+            seen["TLS"] = "the receiver's certificate is trusted"
+        raise
+    seen["TCP"] = _PORT_ANSWERS.format(opened.port)
+    return opened
 
 
 def _wait_for_alert(sock: ssl.SSLSocket, remedy: str | None) -> None:
@@ -102,8 +136,6 @@ def _stages(seen: dict[str, str], failure: failures.TransportFailed | None) -> I
             yield Stage(name, False, failure.message, failure.remedy)
         elif name in seen:
             yield Stage(name, True, seen[name])
-        elif number < STAGES.index("token") and number < failed:
-            yield Stage(name, True, "good")
         else:
             yield Stage(name, None, "not tested")
 

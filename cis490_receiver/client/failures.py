@@ -34,8 +34,8 @@ class DnsFailed(TransportFailed):
     code = "dns-failed"
     stage = "DNS"
     default_remedy = (
-        "check the name in receiver_url; add it to /etc/hosts with the receiver's WireGuard address, or mend "
-        "the name server in /etc/resolv.conf"
+        "check the name in receiver_url; add it to /etc/hosts with the receiver's address, or mend the name "
+        "server in /etc/resolv.conf"
     )
 
 
@@ -44,10 +44,7 @@ class TcpFailed(TransportFailed):
 
     code = "tcp-failed"
     stage = "TCP"
-    default_remedy = (
-        "check that WireGuard is up (`wg show`, `ping` the receiver's address), that the port in receiver_url "
-        "is right, and that the receiver's Caddy runs"
-    )
+    default_remedy = "check that host and port in receiver_url are right and that the receiver runs"
 
 
 class TlsFailed(TransportFailed):
@@ -67,6 +64,12 @@ class CertificateRefused(TransportFailed):
         "check client_cert and client_key: `cis490-doctor` says when the certificate ends; have the "
         "maintainer sign a new one"
     )
+
+
+class CertificateUnusable(CertificateRefused):
+    """The certificate that this host would show cannot be used; nobody was asked."""
+
+    code = "certificate-unusable"
 
 
 class TokenRefused(TransportFailed):

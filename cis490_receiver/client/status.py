@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import collections
 import time
-from typing import Any
+from typing import Any, Final
 
 import click
 
 from cis490_receiver.client.config import LabHost
+from cis490_receiver.client.page import say
 from cis490_receiver.client.spool import Spool
+
+_MARGIN: Final = " " * 9
 
 
 def look(host: LabHost) -> dict[str, Any]:
@@ -66,9 +69,9 @@ def print_for_people(told: dict[str, Any]) -> None:
     waiting, refused = told["waiting"], told["refused"]
     click.echo(f"spool    {told['spool_dir']}")
     if told["error"]:
-        click.echo(f"         {told['error']}")
+        say(told["error"], label=_MARGIN)
         return
-    click.echo(f"shipper  {_words(told['running'], shipper)}")
+    say(_words(told["running"], shipper), label="shipper  ")
     click.echo(
         f"waiting  {waiting['files']} files, {waiting['bytes'] / 1e6:.1f} MB{_age(waiting['oldest_seconds'])}"
     )
@@ -76,13 +79,13 @@ def print_for_people(told: dict[str, Any]) -> None:
         f"shipped  last {shipper.get('last_shipped_at_wall') or 'never'}; {told['shipped_kept']} kept here"
     )
     reasons = ", ".join(f"{count} {code}" for code, count in refused["codes"].items())
-    click.echo(f"refused  {refused['files']} files" + (f": {reasons}" if reasons else ""))
+    say(f"{refused['files']} files" + (f": {reasons}" if reasons else ""), label="refused  ")
     if refused["newest"]:
         answer = refused["newest"].get("answer") or {}
         for name in ("error", "remediation"):
             if isinstance(answer, dict) and answer.get(name):
-                click.echo(f"         {answer[name]}")
-        click.echo("         once mended: cis490-shipper retry --all")
+                say(answer[name], label=_MARGIN)
+        say("once mended: cis490-shipper retry --all", label=_MARGIN)
 
 
 def _words(running: bool, shipper: dict[str, Any]) -> str:

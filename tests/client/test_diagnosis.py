@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from cis490_receiver.client.diagnosis import skew_in_words
 from tests.client.hosts import Lab
 from tests.client.tls import terminating
 from tests.client.waiting import until
@@ -64,14 +65,15 @@ def ping(lab: Lab) -> tuple[str | None, str]:
         return None, plain.stdout
     assert failed[0]["remedy"] in plain.stdout
     before = told["stages"][: STAGES.index(failed[0]["name"])]
-    assert all(stage["ok"] for stage in before), "what came before was good"
+    assert all(stage["ok"] is not False for stage in before)
+    assert {stage["seen"] for stage in before if stage["ok"]}.isdisjoint({"good", ""}), "it says what it saw"
     return failed[0]["name"], plain.stdout
 
 
 def test_all_is_well(site: Site, tmp_path: Path) -> None:
     failed, said = ping(site.lab(tmp_path))
     assert failed is None
-    assert "TLSv1.3" in said and "clock" in said
+    assert "TLSv1.3" in said and "clock agrees with the receiver's" in said
 
 
 def test_a_name_without_an_address(tmp_path: Path) -> None:
@@ -83,7 +85,15 @@ def test_an_address_where_nobody_listens(tmp_path: Path) -> None:
     with socket.socket() as unheard:
         unheard.bind(("127.0.0.1", 0))
         failed, said = ping(Lab(tmp_path, f"http://127.0.0.1:{unheard.getsockname()[1]}"))
-    assert (failed, "wg show" in said) == ("TCP", True)
+    assert failed == "TCP"
+    assert "127.0.0.1 is an address" in said and "that the receiver runs on this machine" in said
+    assert "Caddy" not in said and "wg show" not in said
+
+
+def test_a_receiver_beyond_wireguard_that_does_not_answer(tmp_path: Path) -> None:
+    lab = Lab(tmp_path, "https://192.0.2.1:1", wireguard_interface="wg7", connect_seconds=1)
+    failed, said = ping(lab)
+    assert (failed, "wg show wg7" in said, "Caddy" in said) == ("TCP", True, True)
 
 
 def test_a_receiver_of_another_authority(site: Site, tmp_path: Path) -> None:
@@ -127,8 +137,19 @@ def test_a_client_certificate_that_is(site: Site, tmp_path: Path, kind: str) -> 
         "of another key": lambda: Certificate(site.mine.cert, site.stranger.certificate.key),
     }
     shown = make[kind]()
-    failed, _ = ping(site.lab(tmp_path, client_cert=shown.cert, client_key=shown.key))
+    failed, said = ping(site.lab(tmp_path, client_cert=shown.cert, client_key=shown.key))
     assert failed == "client certificate"
+    assert ("-    TLS" in said) == (kind in ("absent", "of another key")), "TLS was tested where it says so"
+
+
+def test_a_clock_that_differs_is_told_with_its_direction() -> None:
+    told = {skew: skew_in_words(skew) for skew in (-0.04, 0.04, -0.3, 12.34)}
+    assert list(told.values()) == [
+        "agrees with the receiver's",
+        "agrees with the receiver's",
+        "is 0.3 s behind the receiver's",
+        "is 12.3 s ahead of the receiver's",
+    ]
 
 
 @pytest.mark.parametrize("content", ["wrong", "", None])

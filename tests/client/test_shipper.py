@@ -211,8 +211,12 @@ def test_refused_episodes_go_back_into_the_spool_when_asked_for(
     assert status.returncode == 1
     assert "1 missing-commit" in status.stdout and "git pull --ff-only" in status.stdout
     assert lab.run("cis490-shipper", "retry", "no-such").returncode == 1
-    assert lab.run("cis490-shipper", "retry", "--all").stdout == "1 back in the spool\n"
-    assert (lab.names(), lab.names("refused")) == ({"one.tar.zst"}, set())
+    for name in ("one", "one.tar.zst", "--all"):
+        assert lab.run("cis490-shipper", "retry", name).stdout == "1 back in the spool\n"
+        assert (lab.names(), lab.names("refused")) == ({"one.tar.zst"}, set())
+        lab.run("cis490-shipper", "run", "--once")
+    told = json.loads(lab.run("cis490-shipper", "retry", "--json", "one", "two").stdout)
+    assert told == {"back": 1, "missing": ["two"], "blocked": []}
 
 
 def test_room_is_made_from_what_the_receiver_has(receiver: Receiver, tmp_path: Path) -> None:

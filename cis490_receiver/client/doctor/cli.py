@@ -13,6 +13,7 @@ from cis490_receiver import protocol
 from cis490_receiver.client.cli import EXIT_FOUND, configuration, json_option
 from cis490_receiver.client.config import LabHost
 from cis490_receiver.client.doctor.report import Check, Look, run_checks
+from cis490_receiver.client.page import say
 from cis490_receiver.errors import ReceiverError
 
 _COLOURS: Final = {"ok": "green", "warn": "yellow", "fail": "red"}
@@ -65,9 +66,9 @@ def doctor(as_json: bool) -> None:
 def _print(report: dict[str, Any]) -> None:
     for check in report["checks"]:
         mark = click.style(f"{check['status'].upper():<4}", fg=_COLOURS[check["status"]], bold=True)
-        click.echo(f"{mark} {check['name']:<14} {check['seen']}")
+        say(check["seen"], label=f"{mark} {check['name']:<14} ")
         if check["remedy"]:
-            click.echo(f"{'':<19} -> {check['remedy']}")
+            say(check["remedy"], label=f"{'':<19} -> ")
     click.echo(f"\n{report['host_id']}: {report['status']}, {report['checked_at_wall']}")
 
 
@@ -87,9 +88,9 @@ def ship_health() -> None:
         if reply.status != 200 or reply.says("status") != "stored":
             raise receiver_failed(reply)
     except ReceiverError as exc:
-        click.echo(f"cis490-ship-health: not sent: {exc.message}", err=True)
+        say(exc.message, label="cis490-ship-health: not sent: ", err=True)
         if remedy := getattr(exc, "remedy", ""):
-            click.echo(f"  -> {remedy}", err=True)
+            say(remedy, label="  -> ", err=True)
         _print(report)
         sys.exit(EXIT_FOUND)
     failed = [check["name"] for check in report["checks"] if check["status"] == "fail"]

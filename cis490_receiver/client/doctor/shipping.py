@@ -11,7 +11,7 @@ from cis490_receiver import protocol
 from cis490_receiver.client import certificate, failures, status
 from cis490_receiver.client.clone import PAGE, Clone, Standing, remedy
 from cis490_receiver.client.config import LabHost
-from cis490_receiver.client.diagnosis import diagnose
+from cis490_receiver.client.diagnosis import diagnose, skew_in_words
 from cis490_receiver.client.doctor.report import FAIL, OK, WARN, Check
 from cis490_receiver.client.transport import Transport
 
@@ -36,7 +36,7 @@ def way(host: LabHost) -> Iterator[Check]:
         return
     yield Check("receiver", OK, "reached, and the token is accepted")
     skew = found.skew_seconds or 0.0
-    seen = f"{skew:+.1f} s from the receiver's clock"
+    seen = skew_in_words(skew)
     advice = "timedatectl set-ntp true; `timedatectl timesync-status` shows the time server"
     if abs(skew) >= CLOCK_FAIL_SECONDS:
         yield Check("clock", FAIL, seen, advice)
