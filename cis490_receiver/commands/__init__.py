@@ -28,6 +28,7 @@ MODULES: Final = {
     "gate-refresh": "cis490_receiver.commands.gate_refresh",
     "gate-show": "cis490_receiver.commands.gate_show",
     "health-check": "cis490_receiver.commands.health_check",
+    "host": "cis490_receiver.commands.host",
     "mirror": "cis490_receiver.commands.mirror",
     "mute": "cis490_receiver.commands.mute",
     "reindex": "cis490_receiver.commands.reindex",

@@ -8,31 +8,30 @@ import shutil
 import sys
 from collections.abc import Callable, Container
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 import click
 
 from cis490_receiver import logfmt
-from cis490_receiver.backends import open_reports, use_backends
 from cis490_receiver.clock import Clock, SystemClock
-from cis490_receiver.commands.gate_refresh import read_gate_file
+from cis490_receiver.commands.fleet import look
 from cis490_receiver.commands.shared import data_folder, fail, json_option
 from cis490_receiver.config import Settings, load
 from cis490_receiver.errors import ReceiverError
-from cis490_receiver.index.rejections import RejectionFile
 from cis490_receiver.logfmt import event
 from cis490_receiver.models import wall_time
 from cis490_receiver.monitor import heartbeat, notify
 from cis490_receiver.monitor.alerts import Alert, AlertLog, Key
-from cis490_receiver.monitor.facts import Facts, gather
+from cis490_receiver.monitor.diagnosis import diagnose, is_watched
+from cis490_receiver.monitor.facts import Facts
 from cis490_receiver.monitor.mutes import Mute, MuteFile
-from cis490_receiver.monitor.symptoms import WHILE_WATCHED, Symptom, diagnose, is_watched
-from cis490_receiver.policy.gate import GATE_FILE, age_text
+from cis490_receiver.monitor.states import ACTIVE, count_states
+from cis490_receiver.monitor.symptoms import GONE, SILENT, WHILE_WATCHED, Symptom
+from cis490_receiver.policy.gate import age_text
 
 log = logging.getLogger(__name__)
 
-QUARANTINE: Final = "quarantine"
+_NONE_SHIPS: Final = "no host ships any more, but for those that are muted, if any"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +39,8 @@ class Findings:
     """What one pass found."""
 
     facts: Facts
+    #: How many hosts are in each state (`monitor.states`).
+    states: dict[str, int]
     symptoms: list[Symptom]
     muted: dict[str, Mute]
     new_alerts: list[Alert]
@@ -51,6 +52,11 @@ class Findings:
         """The symptoms that are not muted."""
         return [symptom for symptom in self.symptoms if symptom.host_id not in self.muted]
 
+    @property
+    def fleet_is_gone(self) -> bool:
+        """Whether hosts are gone and none ships any more."""
+        return self.states[GONE] > 0 and not self.states[ACTIVE] and not self.states[SILENT]
+
 
 def health_check(settings: Settings, clock: Clock) -> Findings:
     """One pass: gather, diagnose, raise what is new, send it on.
@@ -60,31 +66,23 @@ def health_check(settings: Settings, clock: Clock) -> Findings:
     """
     folder = settings.data_dir
     now_ns = clock.now_ns()
-    store, index = use_backends(settings)
-    facts = gather(
-        now_ns=now_ns,
-        settings=settings,
-        index=index,
-        store=store,
-        rejections=RejectionFile(folder),
-        reports=open_reports(settings),
-        gate=read_gate_file(folder / GATE_FILE) if settings.gate_enabled else None,
-        quarantined=_count_files(folder / QUARANTINE),
-    )
+    facts = look(settings, now_ns)
     symptoms = diagnose(facts, settings)
     muted = MuteFile(folder).active(now_ns)
     watched = {host.host_id for host in facts.hosts if is_watched(host, now_ns, settings)}
+    retired = {host.host_id for host in facts.hosts if host.retired}
     new_alerts = _raise_new(
         AlertLog(folder),
         symptoms,
         now_ns,
         muted=muted,
-        may_end=lambda key: key[1] not in WHILE_WATCHED or key[0] in watched,
+        may_end=lambda key: key[0] not in retired and (key[1] not in WHILE_WATCHED or key[0] in watched),
     )
     notify.to_syslog(new_alerts or [], settings.syslog_address)
     delivered = _notify_people(settings, now_ns) and new_alerts is not None
     heartbeat.touch(folder)
-    return Findings(facts, symptoms, muted, new_alerts or [], delivered)
+    states = count_states(facts, settings, muted)
+    return Findings(facts, states, symptoms, muted, new_alerts or [], delivered)
 
 
 def _raise_new(
@@ -119,18 +117,14 @@ def _notify_people(settings: Settings, now_ns: int) -> bool:
         return False
 
 
-def _count_files(folder: Path) -> int:
-    return sum(1 for path in folder.rglob("*.tar.zst")) if folder.is_dir() else 0
-
-
 @click.command("health-check")
 @click.option("--quiet", is_flag=True, help="Print nothing but new alerts: for cron and timers.")
 @json_option
 def command(quiet: bool, as_json: bool) -> None:
-    """Look at the last day of every host and at the receiver itself, and raise what is wrong.
+    """Look at every host and at the receiver itself, and raise what is wrong.
 
-    Each alert goes to alerts.jsonl and to syslog, at most once an hour for each host and symptom, however often
-    and however many at once this runs. Exit status 1: something is wrong now.
+    Each alert goes to alerts.jsonl and to syslog, at most once an hour for each host and symptom (that a host is
+    gone: once a day), however often and however many at once this runs. Exit status 1: something is wrong now.
     """
     settings = load()
     data_folder(settings)
@@ -155,6 +149,8 @@ def _as_dict(findings: Findings) -> dict[str, Any]:
     return {
         "at_wall": wall_time(findings.facts.now_ns),
         "hosts": len(findings.facts.hosts),
+        "hosts_by_state": findings.states,
+        "fleet_gone": findings.fleet_is_gone,
         "symptoms": [
             {
                 "host_id": symptom.host_id,
@@ -177,9 +173,10 @@ def _table(findings: Findings, *, colour: bool) -> str:
     def paint(text: str, **style: Any) -> str:
         return click.style(text, **style) if colour else text
 
-    hosts = len(findings.facts.hosts)
     if not findings.symptoms:
-        return paint(f"all well: {hosts} hosts, nothing to look at", fg="green")
+        if not findings.facts.hosts:
+            return paint("nothing is wrong, and no host has shipped yet", fg="green")
+        return paint(f"all well: {_hosts(findings.states)}, nothing to look at", fg="green")
     lines = []
     width = max(len(symptom.host_id or "(receiver)") for symptom in findings.symptoms)
     for symptom in findings.symptoms:
@@ -190,5 +187,20 @@ def _table(findings: Findings, *, colour: bool) -> str:
         lines.append(f"{who}  {paint(name, fg='yellow' if mute else 'red')}  for {since}: {symptom.evidence}")
         hint = f"muted until {wall_time(mute.until_ns)}: {mute.why}" if mute else symptom.remedy
         lines.append(paint(f"{' ' * width}  {hint}", dim=True))
-    lines.append(f"{hosts} hosts, {len(findings.loud)} symptoms, {len(findings.new_alerts)} new alerts")
+    if findings.fleet_is_gone:
+        lines.append(paint("the whole fleet is gone: " + _NONE_SHIPS, fg="red", bold=True))
+    lines.append(
+        f"{_hosts(findings.states)}; {_count(len(findings.loud), 'symptom')}, "
+        f"{_count(len(findings.new_alerts), 'new alert')}"
+    )
     return "\n".join(lines)
+
+
+def _hosts(states: dict[str, int]) -> str:
+    """Such as ``4 hosts (3 active, 1 retired)``."""
+    each = ", ".join(f"{count} {state}" for state, count in states.items() if count)
+    return f"{_count(sum(states.values()), 'host')} ({each or 'none seen yet'})"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"

@@ -1,8 +1,8 @@
-"""alerts.jsonl: what was raised, at most once for each (host, symptom, hour).
+"""alerts.jsonl: what was raised, at most once for each (host, symptom, hour), and some of it at most once a day.
 
-Runs that overlap take turns on the file's lock, and each looks into the file for what the current hour already
-has, so it does not matter how many run, nor whether one died between two lines. A torn last line is cut off by
-the next run. The file is the truth; what was raised is sent on from it (`notify`).
+Runs that overlap take turns on the file's lock, and each looks into the file for what was said already, so it does
+not matter how many run, nor whether one died between two lines. A torn last line is cut off by the next run. The
+file is the truth; what was raised is sent on from it (`notify`).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from cis490_receiver.files import atomic
 from cis490_receiver.files.tail import lines_backwards
 from cis490_receiver.logfmt import event
 from cis490_receiver.models import wall_time
-from cis490_receiver.monitor.symptoms import Symptom
+from cis490_receiver.monitor.symptoms import DAILY, Symptom
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +33,8 @@ RECOVERED: Final = "recovered"
 #: The file is put aside when it has grown past this; one earlier generation is kept.
 GENERATION_BYTES: Final = 64 << 20
 _HOUR_NS: Final = 3600 * 10**9
-_CLOCK_JUMP_NS: Final = 24 * _HOUR_NS
+_DAY_NS: Final = 24 * _HOUR_NS
+_CLOCK_JUMP_NS: Final = _DAY_NS
 
 Key = tuple[str | None, str]
 
@@ -103,8 +104,8 @@ class AlertLog:
         muted: Container[str | None] = (),
         may_end: Callable[[Key], bool] = lambda key: True,
     ) -> list[Alert]:
-        """Raise what this hour has not seen yet, and note what ended. Every line is on stable storage when
-        this returns.
+        """Raise what this hour (for `DAILY` symptoms: the last day) has not seen yet, and note what ended. Every
+        line is on stable storage when this returns.
 
         Symptoms of `muted` hosts are not raised, and have not ended. A symptom that is not seen any more and
         not `may_end` is remembered until it is seen again, or may.
@@ -125,7 +126,7 @@ class AlertLog:
         with atomic.locked_file(self.path) as fd:
             atomic.cut_torn_lines(fd)
             active = self._active()
-            said = self._said_in_hour(now_ns)
+            said = self._said(now_ns)
             fresh = [
                 _alert(symptom, RAISED, now_ns)
                 for key, symptom in current.items()
@@ -146,16 +147,21 @@ class AlertLog:
                 log.error(event("storage-failed", doing="remember-symptoms", reason=exc.strerror))
         return fresh
 
-    def _said_in_hour(self, now_ns: int) -> set[tuple[str, Key]]:
+    def _said(self, now_ns: int) -> set[tuple[str, Key]]:
+        """What is not to be said again now. What ended since it was raised may be raised in another hour."""
         hour = hour_of(now_ns)
         # A clock that is set back a little leaves older hours behind newer ones.
         long_ago = hour_of(now_ns - _CLOCK_JUMP_NS)
-        said = set()
+        said: set[tuple[str, Key]] = set()
+        ended: set[Key] = set()
         for alert in self._newest_first():
-            if alert.hour == hour:
-                said.add((alert.state, (alert.host_id, alert.symptom)))
+            key = (alert.host_id, alert.symptom)
+            if alert.hour == hour or (key not in ended and _counts_today(alert, now_ns)):
+                said.add((alert.state, key))
             elif alert.hour < long_ago:
                 break
+            if alert.state == RECOVERED:
+                ended.add(key)
         return said
 
     def _newest_first(self) -> Iterator[Alert]:
@@ -181,6 +187,10 @@ class AlertLog:
         if now != before:
             active = [{"host_id": k[0], "symptom": k[1], "since_wall": since} for k, since in now.items()]
             atomic.replace_file(self._state_path, json.dumps({"active": active}).encode("ascii"))
+
+
+def _counts_today(alert: Alert, now_ns: int) -> bool:
+    return alert.state == RAISED and alert.symptom in DAILY and abs(now_ns - alert.at_ns) < _DAY_NS
 
 
 def _is_key(key: tuple[Any, Any]) -> bool:

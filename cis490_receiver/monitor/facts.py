@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from cis490_receiver.config import Settings
 from cis490_receiver.errors import ReceiverError
 from cis490_receiver.index.base import EpisodeIndex, HostSummary, RejectionLog, ReportStore
 from cis490_receiver.models import Rejection, Report, failed_checks
+from cis490_receiver.monitor.retirements import Retirement
 from cis490_receiver.policy.gate import GateSnapshot
 from cis490_receiver.storage.base import EpisodeStore
 
@@ -40,6 +42,8 @@ class HostFacts:
     last_refusal_code: str | None = None
     report_at_ns: int | None = None
     report_failed: tuple[str, ...] = ()
+    #: The retirement in force.
+    retired: Retirement | None = None
 
     @property
     def last_seen_at_ns(self) -> int | None:
@@ -79,6 +83,7 @@ def gather(
     reports: ReportStore | None,
     gate: GateSnapshot | None,
     quarantined: int = 0,
+    retirements: Mapping[str, Retirement] = MappingProxyType({}),
 ) -> Facts:
     """Look at what was stored, refused and reported. Costs what there are hosts and recent refusals, not
     what there are episodes."""
@@ -95,6 +100,7 @@ def gather(
             told.get(host_id),
             unstamped.get(host_id, 0),
             recent_ns,
+            retirements.get(host_id),
         )
         for host_id in sorted(summaries.keys() | others.keys() | told.keys())
     ]
@@ -135,6 +141,7 @@ def _host_facts(
     report: Report | None,
     unstamped: int,
     recent_ns: int,
+    retirement: Retirement | None,
 ) -> HostFacts:
     recent = [fact for fact in others if fact.received_at_ns >= recent_ns]
     refused = [fact for fact in recent if fact.status >= 400]
@@ -160,4 +167,5 @@ def _host_facts(
         last_refusal_code=next((fact.code for fact in others if fact.status >= 400), None),
         report_at_ns=_time_of(report) if report else None,
         report_failed=tuple(failed_checks(report.doctor)) if report else (),
+        retired=retirement if retirement and retirement.holds(last_stored) else None,
     )

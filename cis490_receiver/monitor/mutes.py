@@ -2,60 +2,60 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from cis490_receiver.files import atomic
+from cis490_receiver.monitor.notes import Note, NoteFile, host_in, text_in, time_in
 
 MUTES_FILE: Final = "mutes.json"
 _UNIT_SECONDS: Final = {"m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 
 
 @dataclass(frozen=True, slots=True)
-class Mute:
+class Mute(Note):
     """Who is muted, until when (nanoseconds since the epoch), and why."""
 
-    host_id: str
     until_ns: int
     why: str
 
 
 class MuteFile:
-    """The mutes of one receiver."""
+    """The mutes of one receiver. Two changes at once follow one another."""
 
     def __init__(self, data_dir: Path) -> None:
-        self._path = data_dir / MUTES_FILE
+        self._notes = NoteFile(data_dir / MUTES_FILE, _parse)
 
     def active(self, now_ns: int) -> dict[str, Mute]:
         """The mutes in force, by host. A file that cannot be read mutes nobody."""
-        try:
-            items = [Mute(**item) for item in json.loads(self._path.read_bytes())]
-            return {item.host_id: item for item in items if item.until_ns > now_ns}
-        except (OSError, ValueError, TypeError, RecursionError):
-            return {}
+        return _in_force(self._notes.read(), now_ns)
 
     def set(self, mute: Mute, now_ns: int) -> None:
         """Mute a host, in place of any mute that it has."""
-        self._change(lambda mutes: mutes | {mute.host_id: mute}, now_ns)
+        self._notes.change(lambda mutes: _in_force(mutes, now_ns) | {mute.host_id: mute})
 
     def end(self, host_id: str, now_ns: int) -> bool:
         """Unmute a host; gives whether it was muted."""
-        was = host_id in self.active(now_ns)
-        self._change(lambda mutes: {name: mute for name, mute in mutes.items() if name != host_id}, now_ns)
+        was = False
+
+        def without(mutes: dict[str, Mute]) -> dict[str, Mute]:
+            nonlocal was
+            left = _in_force(mutes, now_ns)
+            was = left.pop(host_id, None) is not None
+            return left
+
+        self._notes.change(without)
         return was
 
-    def _change(self, change: Callable[[dict[str, Mute]], dict[str, Mute]], now_ns: int) -> None:
-        """Two changes at once follow one another."""
 
-        def content() -> bytes:
-            mutes = change(self.active(now_ns)).values()
-            return json.dumps([asdict(mute) for mute in mutes], indent=1).encode("ascii") + b"\n"
+def _in_force(mutes: Mapping[str, Mute], now_ns: int) -> dict[str, Mute]:
+    return {host_id: mute for host_id, mute in mutes.items() if mute.until_ns > now_ns}
 
-        atomic.replace_file(self._path, content)
+
+def _parse(item: Mapping[str, Any]) -> Mute:
+    return Mute(host_in(item), time_in(item, "until_ns"), text_in(item, "why"))
 
 
 def parse_duration(text: str) -> int:

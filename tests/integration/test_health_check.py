@@ -84,7 +84,13 @@ def test_each_alert_once_however_many_run(start_receiver: Any, tmp_path: Path, s
         lambda: receiver.put("bare", "e", EPISODE),
         stranger,
     )
-    expected = {("silent", "silent"), ("quiet", "silent"), ("fatal", "fatal-only"), ("bare", "unstamped")}
+    expected = {
+        ("gone", "gone"),
+        ("silent", "silent"),
+        ("quiet", "silent"),
+        ("fatal", "fatal-only"),
+        ("bare", "unstamped"),
+    }
 
     environ = environment(receiver, tmp_path)
     command = [COMMAND, "health-check", "--quiet"]
@@ -129,7 +135,7 @@ def test_a_well_fleet_exits_0_and_leaves_its_mark(receiver: Receiver, tmp_path: 
     receiver.put("well", "e", EPISODE, **COMMIT)
     done = subprocess.run([COMMAND, "health-check"], env=environ, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
-    assert "all well: 1 hosts" in done.stdout
+    assert "all well: 1 host (1 active), nothing" in done.stdout
     assert codes() == []
 
 

@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from cis490_receiver.errors import ConfigError
 from cis490_receiver.monitor import notify
 from cis490_receiver.monitor.alerts import AlertLog
 from cis490_receiver.monitor.mutes import Mute, MuteFile, parse_duration
+from cis490_receiver.monitor.retirements import Retirement, RetirementFile
 from cis490_receiver.monitor.symptoms import Symptom
 
 HOUR = 3600 * 10**9
@@ -46,6 +48,23 @@ def test_a_symptom_that_stays_is_raised_again_in_the_next_hour_only(tmp_path: Pa
     assert [len(log.update([symptom("a")], now)) for now in times] == [1, 0, 1, 0, 1]
     # The clock was set back into an hour that has its alert.
     assert log.update([symptom("a")], NOW + HOUR + 5) == []
+
+
+def test_gone_is_raised_once_a_day_until_it_ended(tmp_path: Path) -> None:
+    log = AlertLog(tmp_path)
+    gone = [symptom("a", "gone"), symptom("b", "gone")]
+    at = NOW + HOUR // 2
+    assert len(log.update(gone, at)) == 2
+    for later in (1, HOUR, 23 * HOUR, 24 * HOUR - 1):
+        assert log.update(gone, at + later) == []
+    # The clock was set back.
+    assert log.update(gone, at - 23 * HOUR) == []
+    # It came back, and went again within the day.
+    assert [alert.state for alert in log.update(gone[1:], at + 5 * HOUR)] == ["recovered"]
+    assert [alert.host_id for alert in log.update(gone, at + 6 * HOUR)] == ["a"]
+    assert log.update(gone, at + 7 * HOUR) == []
+    assert [alert.host_id for alert in log.update(gone, at + 24 * HOUR)] == ["b"]
+    assert [alert.host_id for alert in log.update(gone, at + 30 * HOUR)] == ["a"]
 
 
 def test_an_end_is_noted_once_and_a_relapse_in_the_same_hour_is_not_raised_twice(tmp_path: Path) -> None:
@@ -133,6 +152,33 @@ def test_mutes_end_by_themselves(tmp_path: Path) -> None:
     for bad in ("", "3", "0h", "-1d", "9999d", "1y"):
         with pytest.raises(ValueError, match="duration"):
             parse_duration(bad)
+
+
+def test_retirements_are_kept_one_by_one(tmp_path: Path) -> None:
+    retired = RetirementFile(tmp_path)
+    retired.set(Retirement("a", NOW, None, "sold"))
+    retired.set(Retirement("b", NOW, NOW - HOUR, "burnt"))
+    retired.set(Retirement("a", NOW + 1, NOW, "sold"))
+    assert RetirementFile(tmp_path).all() == {
+        "a": Retirement("a", NOW + 1, NOW, "sold"),
+        "b": Retirement("b", NOW, NOW - HOUR, "burnt"),
+    }
+    retired.end("b")
+    retired.end("c")
+    assert set(retired.all()) == {"a"}
+
+
+@pytest.mark.parametrize("text", ['{"host_id": "a"}', "[1]", "[" * 100_000, '[{"host_id": "../a"}]', "\xff"])
+def test_a_damaged_file_retires_and_mutes_nobody_and_is_not_written_over(tmp_path: Path, text: str) -> None:
+    for name in ("retired.json", "mutes.json"):
+        (tmp_path / name).write_text(text, encoding="latin-1")
+    retired, mutes = RetirementFile(tmp_path), MuteFile(tmp_path)
+    assert retired.all() == mutes.active(NOW) == {}
+    with pytest.raises(ConfigError, match=r"retired\.json cannot be read"):
+        retired.set(Retirement("b", NOW, None, "x"))
+    with pytest.raises(ConfigError, match=r"mutes\.json cannot be read"):
+        mutes.set(Mute("b", NOW + 1, "x"), NOW)
+    assert (tmp_path / "retired.json").read_text(encoding="latin-1") == text
 
 
 def test_a_clock_that_goes_back_and_forth_raises_nothing_twice(tmp_path: Path) -> None:

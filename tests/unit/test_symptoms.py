@@ -10,8 +10,10 @@ import pytest
 from cis490_receiver.config import Settings
 from cis490_receiver.index.base import HostSummary
 from cis490_receiver.models import Rejection
+from cis490_receiver.monitor.diagnosis import diagnose
 from cis490_receiver.monitor.facts import Facts, HostFacts, ReceiverFacts, gather
-from cis490_receiver.monitor.symptoms import diagnose
+from cis490_receiver.monitor.retirements import Retirement
+from cis490_receiver.monitor.states import count_states
 from cis490_receiver.policy.gate import GateCommit, GateSnapshot
 
 NOW = 1_800_000_000 * 10**9
@@ -85,23 +87,65 @@ def gate(count: int = 20, window: int = 20, age_ns: int = 0) -> GateSnapshot:
         (29 * MINUTE + 59 * SECOND, []),
         (30 * MINUTE, []),
         (30 * MINUTE + 1, ["silent"]),
+        (24 * HOUR - 1, ["silent"]),
         (24 * HOUR, ["silent"]),
-        (24 * HOUR + 1, []),
+        (24 * HOUR + 1, ["gone"]),
+        (24 * 365 * HOUR, ["gone"]),
     ],
 )
-def test_silent(age: int, expected: list[str]) -> None:
+def test_silent_and_behind_it_gone(age: int, expected: list[str]) -> None:
     assert names(host(last_stored_at_ns=NOW - age)) == expected
     # A refused upload, or a repeat, is a sign of life too.
-    assert names(host(last_stored_at_ns=NOW - age, last_other_at_ns=NOW)) == []
-    # The host that was only ever refused and then went quiet is silent as well.
-    assert names(host(last_other_at_ns=NOW - age)) == expected
+    assert names(host(last_stored_at_ns=NOW - age, last_other_at_ns=NOW, report_at_ns=NOW)) == []
+    assert names(host(last_stored_at_ns=1, last_other_at_ns=NOW - age, report_at_ns=NOW)) == expected
+    # The host that was only ever refused and then went quiet is silent as well, and was never there to be gone.
+    assert names(host(last_other_at_ns=NOW - age)) == [name for name in expected if name != "gone"]
+
+
+def test_of_a_retired_host_nothing_is_raised_until_it_ships_again() -> None:
+    def found(retired_ns: int, last_stored_ns: int, known_ns: int | None = None) -> list[str]:
+        facts = gather(
+            now_ns=NOW,
+            settings=Settings(),
+            index=Index([HostSummary("h", 0, last_stored_ns, 1, 1, "e", None)]),
+            store=Store(),
+            rejections=Rejections([Rejection("", NOW, "h", "e", 412, "commit-rejected", None, True)]),
+            reports=None,
+            gate=None,
+            retirements={"h": Retirement("h", retired_ns, known_ns or last_stored_ns, "sold")},
+        )
+        return [symptom.name for symptom in diagnose(facts, Settings())]
+
+    assert found(NOW - HOUR, NOW - HOUR) == []
+    assert found(NOW - HOUR, NOW - HOUR + 1, NOW - 9 * HOUR) == ["doctor-stale", "fatal-only"]
+    # Its last episode came by a clock that was ahead: the next one counts.
+    assert found(NOW - HOUR, NOW + HOUR) == []
+    assert found(NOW - HOUR, NOW + HOUR, NOW + HOUR - 1) != []
+
+
+def test_the_states_of_hosts_add_up() -> None:
+    retired = Retirement("h", NOW, None, "sold")
+    fleet = [
+        host(last_stored_at_ns=NOW - 30 * MINUTE),
+        host(last_stored_at_ns=NOW - 30 * MINUTE - 1),
+        host(last_stored_at_ns=NOW - 24 * HOUR),
+        host(last_stored_at_ns=NOW - 24 * HOUR - 1),
+        host(last_stored_at_ns=NOW - 24 * HOUR - 1, retired=retired),
+        host(report_at_ns=NOW),
+        dataclasses.replace(host(last_stored_at_ns=NOW, retired=retired), host_id="m"),
+        dataclasses.replace(host(last_stored_at_ns=NOW), host_id="m"),
+    ]
+    counts = count_states(Facts(now_ns=NOW, hosts=tuple(fleet), receiver=WELL), Settings(), {"m"})
+    expected = {"active": 1, "silent": 2, "gone": 1, "retired": 2, "never-shipped": 1, "muted": 1}
+    assert counts == expected
 
 
 def test_silent_follows_its_settings() -> None:
     quiet = host(last_stored_at_ns=NOW - 6 * MINUTE)
     assert names(quiet) == []
     assert names(quiet, silent_after_minutes=5) == ["silent"]
-    assert names(host(last_stored_at_ns=NOW - 2 * HOUR), lookback_hours=1) == []
+    assert names(host(last_stored_at_ns=NOW - 1 * HOUR), lookback_hours=1) == ["silent"]
+    assert names(host(last_stored_at_ns=NOW - 1 * HOUR - 1), lookback_hours=1) == ["gone"]
 
 
 @pytest.mark.parametrize(
@@ -143,7 +187,7 @@ def test_who_has_no_token_is_refused_and_is_no_sign_of_life() -> None:
         ({"last_stored_at_ns": NOW, "last_code_commit": None}, ["unstamped"]),
         ({"last_stored_at_ns": NOW, "recent_unstamped": 1}, ["unstamped"]),
         ({"last_stored_at_ns": NOW - 23 * HOUR, "last_code_commit": None}, ["silent", "unstamped"]),
-        ({"last_stored_at_ns": NOW - 25 * HOUR, "last_code_commit": None}, []),
+        ({"last_stored_at_ns": NOW - 25 * HOUR, "last_code_commit": None}, ["gone"]),
         ({"last_other_at_ns": NOW, "unstamped_refusal_at_ns": NOW}, ["unstamped"]),
         ({"last_stored_at_ns": NOW, "unstamped_refusal_at_ns": NOW - 1}, []),
         (
