@@ -14,8 +14,8 @@ import click
 
 from cis490_receiver import protocol
 from cis490_receiver.client.config import LabHost, load
-from cis490_receiver.client.page import say
 from cis490_receiver.errors import ConfigError, ReceiverError
+from cis490_receiver.page import say
 
 if TYPE_CHECKING:
     from cis490_receiver.client.diagnosis import Diagnosis

@@ -9,8 +9,8 @@ from typing import Any, Final
 import click
 
 from cis490_receiver.client.config import LabHost
-from cis490_receiver.client.page import say
 from cis490_receiver.client.spool import Spool
+from cis490_receiver.page import say
 
 _MARGIN: Final = " " * 9
 

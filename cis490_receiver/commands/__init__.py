@@ -6,86 +6,82 @@ command starts every five minutes on a Raspberry Pi. A command's module is impor
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import os
-import sys
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from cis490_receiver.errors import ConfigError, ReceiverError
+from cis490_receiver.commands.failures import reported, wants_json
 
 if TYPE_CHECKING:
     from flask import Flask
 
-#: Command name to the module that has it as `command`.
-MODULES: Final = {
-    "config": "cis490_receiver.commands.config",
-    "export": "cis490_receiver.commands.export",
-    "gate-check": "cis490_receiver.commands.gate_check",
-    "gate-refresh": "cis490_receiver.commands.gate_refresh",
-    "gate-show": "cis490_receiver.commands.gate_show",
-    "health-check": "cis490_receiver.commands.health_check",
-    "host": "cis490_receiver.commands.host",
-    "mirror": "cis490_receiver.commands.mirror",
-    "mute": "cis490_receiver.commands.mute",
-    "reindex": "cis490_receiver.commands.reindex",
-    "stats": "cis490_receiver.commands.stats",
-    "token": "cis490_receiver.commands.token",
-    "verify": "cis490_receiver.commands.verify",
+#: Each command, which the module of the same name has as `command`, and what it does in less than a line: a list of
+#: commands imports none of them.
+COMMANDS: Final = {
+    "config": "Print the configuration in force; --explain tells of each key.",
+    "export": "Write the index as CSV, JSON lines or Parquet.",
+    "gate-check": "Say what a host on a given commit would be told.",
+    "gate-refresh": "Read the accepted commits from git.",
+    "gate-show": "Print the accepted commits and how old the list is.",
+    "health-check": "Look at every host and the receiver; raise what is wrong.",
+    "host": "Say that a host is gone for good; list the hosts.",
+    "mirror": "Keep a folder in step with a receiver's episodes.",
+    "mute": "Raise nothing about a host for a while.",
+    "reindex": "Make the index agree with the episodes on disk.",
+    "stats": "Print how many episodes there are: by host, type, day.",
+    "token": "Add, list and revoke tokens of hosts and readers.",
+    "verify": "Read stored episodes back and look for damage.",
 }
 
-EXIT_FOUND: Final = 1
-EXIT_USAGE: Final = 2
+#: Where a context keeps whether ``--json`` was given.
+_AS_JSON: Final = "cis490_receiver.as_json"
 
 
 class CommandGroup(click.Group):
-    """A group that imports a command when it is asked for, and reports our own errors in one line."""
+    """A group that imports a command when it is asked for, and tells of failures as `failures` does."""
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        """See `click.Command.make_context`."""
+        as_json = wants_json(args)
+        with reported(as_json=as_json):
+            context = super().make_context(info_name, args, parent, **extra)
+        context.meta[_AS_JSON] = as_json
+        return context
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """All names, without importing anything."""
-        return sorted(MODULES)
+        return sorted(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """The command of that name."""
-        return load_command(cmd_name) if cmd_name in MODULES else None
+        return load_command(cmd_name) if cmd_name in COMMANDS else None
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The list of commands, each in one line, without importing anything."""
+        with formatter.section("Commands"):
+            formatter.write_dl(sorted(COMMANDS.items()))
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; what goes wrong is one sentence."""
-        with errors_in_a_sentence():
+        """Run the command."""
+        with reported(as_json=ctx.meta[_AS_JSON]):
             return super().invoke(ctx)
-
-
-@contextlib.contextmanager
-def errors_in_a_sentence() -> Iterator[None]:
-    """End the process with one sentence: exit status 2 when the configuration cannot be used, 1 when anything else
-    that was to be reckoned with went wrong."""
-    try:
-        yield
-    except ConfigError as exc:
-        click.echo(f"cis490-receiver: {exc.message}", err=True)
-        sys.exit(EXIT_USAGE)
-    except BrokenPipeError:
-        # Whoever read the output has enough: click's affair.
-        raise
-    except (ReceiverError, OSError) as exc:
-        reason = exc.__cause__ or exc
-        missing_index = isinstance(reason, FileNotFoundError) and str(reason.filename).endswith("index.jsonl")
-        remedy = "; run: cis490-receiver reindex" if missing_index else ""
-        click.echo(f"cis490-receiver: {reason}{remedy}", err=True)
-        sys.exit(EXIT_FOUND)
 
 
 def load_command(name: str) -> click.Command:
     """Import the command `name`."""
-    command = importlib.import_module(MODULES[name]).command
+    command = importlib.import_module(f"{__name__}.{name.replace('-', '_')}").command
     assert isinstance(command, click.Command)
     return command
 
 
-@click.group(cls=CommandGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=CommandGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 @click.version_option(package_name="cis490-receiver", message="%(prog)s %(version)s")
 def main() -> None:
     """The intake for the lab hosts' episodes.
@@ -93,33 +89,46 @@ def main() -> None:
     Reads the file that CIS490_CONFIG names and CIS490_* from the environment; `config` shows the result.
     Exit status: 0 fine, 1 something is wrong, 2 wrong usage or configuration.
     """
+    _open_standard_streams()
     # What a command makes is as private as the episodes: files 0640, folders 0750.
     os.umask(0o027)
 
 
+def _open_standard_streams() -> None:
+    """See to it that no file which is opened later becomes standard output, because the caller closed that."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+
+
 def register(app: Flask) -> None:
     """Make the same commands available as `flask --app cis490_receiver COMMAND`."""
-    for name in MODULES:
-        app.cli.add_command(_Reporting(load_command(name)), name)
+    for name, summary in COMMANDS.items():
+        app.cli.add_command(_Reporting(load_command(name), summary), name)
 
 
 class _Reporting(click.Command):
-    """A command as it is, whose configuration errors are reported as under `main`."""
+    """A command as it is, whose failures are told as under `main`."""
 
-    def __init__(self, command: click.Command) -> None:
-        super().__init__(command.name, help=command.help, short_help=command.short_help)
+    def __init__(self, command: click.Command, summary: str) -> None:
+        super().__init__(command.name, help=command.help, short_help=summary)
         self._command = command
 
     def make_context(
         self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
     ) -> click.Context:
         """See `click.Command.make_context`."""
-        context = self._command.make_context(info_name, args, parent, **extra)
+        as_json = wants_json(args)
+        with reported(as_json=as_json):
+            context = self._command.make_context(info_name, args, parent, **extra)
+        context.meta[_AS_JSON] = as_json
         # click invokes the command that the context names.
         context.command = self
         return context
 
     def invoke(self, ctx: click.Context) -> Any:
         """See `click.Command.invoke`."""
-        with errors_in_a_sentence():
+        with reported(as_json=ctx.meta[_AS_JSON]):
             return self._command.invoke(ctx)

@@ -2,25 +2,37 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
+import os
 import sys
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, fields
-from itertools import islice
-from typing import IO, Any, Final
+from functools import partial
+from itertools import chain, islice
+from operator import attrgetter
+from pathlib import Path
+from typing import IO, Final
 
 import click
 
 from cis490_receiver.backends import use_backends
+from cis490_receiver.commands.failures import EXIT_USAGE, Failure
 from cis490_receiver.commands.filters import chosen, filter_options
-from cis490_receiver.commands.shared import data_folder
+from cis490_receiver.commands.shared import index_folder
 from cis490_receiver.config import load
+from cis490_receiver.files import atomic
+from cis490_receiver.index.local import LocalIndex
 from cis490_receiver.models import Episode, Filters
 
 COLUMNS: Final = [item.name for item in fields(Episode)]
+_ROW: Final = attrgetter(*COLUMNS)
 _BATCH: Final = 10_000
+
+_Write = Callable[[IO[bytes], Iterable[Episode]], int]
 
 
 @click.command("export")
@@ -29,21 +41,37 @@ _BATCH: Final = 10_000
     "--format", "form", type=click.Choice(["csv", "jsonl", "parquet"]), default="csv", show_default=True
 )
 @click.option(
-    "-o", "--output", type=click.File("wb", lazy=False), default="-", help="Default: standard output."
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
+    default="-",
+    help="Default: standard output.",
 )
-def command(form: str, output: IO[bytes], **given: str | None) -> None:
-    """Write the index's records, newest first, as CSV, JSON lines or Parquet (extra: parquet)."""
+@click.option("--json", "as_json", is_flag=True, help="Print what was written to OUTPUT as one JSON object.")
+def command(form: str, output: Path, as_json: bool, **given: str | None) -> None:
+    """Write the index's records, newest first, as CSV, JSON lines or Parquet (extra: parquet).
+
+    A file is there when it is whole; one that was there before stays until then.
+    """
     settings = load()
-    data_folder(settings)
+    index_folder(settings)
+    filters = chosen(given)
+    write = _parquet_writer() if form == "parquet" else partial(_write_text, form=form)
+    to_file = str(output) != "-"
     _, index = use_backends(settings)
-    episodes = iterate(index, chosen(given))
-    if form == "parquet":
-        _write_parquet(output, episodes)
-    else:
-        _write_text(output, episodes, form)
+    episodes = iterate(index, filters)
+    # Whatever stands in the way of reading is met before anything is written.
+    episodes = chain(list(islice(episodes, 1)), episodes)
+    if not to_file:
+        write(_standard_output(), episodes)
+        return
+    with _whole_file(output) as stream:
+        count = write(stream, episodes)
+    if as_json:
+        click.echo(json.dumps({"output": str(output), "format": form, "episodes": count}))
 
 
-def iterate(index: Any, filters: Filters) -> Iterator[Episode]:
+def iterate(index: LocalIndex, filters: Filters) -> Iterator[Episode]:
     """Every episode that passes `filters`, newest first, a page in memory at a time."""
     cursor = None
     while True:
@@ -54,30 +82,71 @@ def iterate(index: Any, filters: Filters) -> Iterator[Episode]:
         cursor = page.next
 
 
-def _write_text(output: IO[bytes], episodes: Iterator[Episode], form: str) -> None:
+def _standard_output() -> IO[bytes]:
+    if sys.stdout is None:
+        raise Failure("standard output is closed; name a file with --output", "bad-usage", EXIT_USAGE)
+    return sys.stdout.buffer
+
+
+@contextlib.contextmanager
+def _whole_file(path: Path) -> Iterator[IO[bytes]]:
+    """A stream whose bytes are in `path` when all of them were written, and nowhere when they were not."""
+    if path.exists() and not path.is_file():
+        # A pipe or a device is no place to put a name.
+        with path.open("wb") as stream:
+            yield stream
+        return
+    if not path.parent.is_dir():
+        raise click.BadParameter(f"there is no folder {path.parent}", param_hint="--output")
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with open(handle, "wb") as stream:
+            yield stream
+            stream.flush()
+            os.fchmod(stream.fileno(), atomic.FILE_MODE)
+            os.fsync(stream.fileno())
+        os.replace(name, path)
+    except BaseException:
+        os.unlink(name)
+        raise
+
+
+def _write_text(output: IO[bytes], episodes: Iterable[Episode], form: str) -> int:
     text = io.TextIOWrapper(output, encoding="utf-8", newline="")
-    if form == "jsonl":
-        for episode in episodes:
-            text.write(json.dumps(asdict(episode), separators=(",", ":")) + "\n")
-    else:
-        writer = csv.DictWriter(text, COLUMNS)
-        writer.writeheader()
-        for episode in episodes:
-            writer.writerow(asdict(episode))
-    text.flush()
-    # The stream below is closed by whoever opened it.
-    text.detach()
+    count = 0
+    try:
+        writer = csv.writer(text)
+        if form == "csv":
+            writer.writerow(COLUMNS)
+        for row in map(_ROW, episodes):
+            count += 1
+            if form == "csv":
+                writer.writerow(row)
+            else:
+                text.write(json.dumps(dict(zip(COLUMNS, row, strict=True)), separators=(",", ":")) + "\n")
+    finally:
+        # The stream below is closed by whoever opened it.
+        text.detach()
+    return count
 
 
-def _write_parquet(output: IO[bytes], episodes: Iterator[Episode]) -> None:
+def _parquet_writer() -> _Write:
     try:
         import pyarrow as pa
         from pyarrow import parquet
     except ImportError:
-        click.echo("export: Parquet needs pyarrow: pip install 'cis490-receiver[parquet]'", err=True)
-        sys.exit(2)
+        raise Failure(
+            "Parquet needs pyarrow: pip install 'cis490-receiver[parquet]'", "extra-missing", EXIT_USAGE
+        ) from None
     whole = ("size_bytes", "schema_version", "received_at_ns")
     schema = pa.schema([(name, pa.int64() if name in whole else pa.string()) for name in COLUMNS])
-    with parquet.ParquetWriter(output, schema) as writer:
-        while batch := [asdict(episode) for episode in islice(episodes, _BATCH)]:
-            writer.write_table(pa.Table.from_pylist(batch, schema=schema))
+
+    def write(output: IO[bytes], episodes: Iterable[Episode]) -> int:
+        remaining, count = iter(episodes), 0
+        with parquet.ParquetWriter(output, schema) as writer:
+            while batch := [asdict(episode) for episode in islice(remaining, _BATCH)]:
+                writer.write_table(pa.Table.from_pylist(batch, schema=schema))
+                count += len(batch)
+        return count
+
+    return write

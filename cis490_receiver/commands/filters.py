@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import click
 
+from cis490_receiver import times
 from cis490_receiver.errors import BadRequest
 from cis490_receiver.models import Filters
 from cis490_receiver.policy.query import parse_filters
@@ -15,8 +17,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 _OPTIONS = {
     "host": "Only this host's episodes.",
-    "since": "Only what came since this date (UTC) or moment.",
-    "until": "Only what came before this date (UTC) or moment.",
+    "since": f"Only what came since then: {times.FORMS} (UTC).",
+    "until": "Only what came before then.",
     "episode-type": "control or infected.",
     "benign-profile": "Such as web_visitor.",
     "commit": "Only what this orchestrator commit recorded.",
@@ -36,7 +38,13 @@ def chosen(given: dict[str, str | None]) -> Filters:
     Raises:
         click.UsageError: a value cannot be used.
     """
+    words = {name: value for name, value in given.items() if value is not None}
+    for name in words.keys() & {"since", "until"}:
+        try:
+            words[name] = times.parse_past(words[name], dt.datetime.now(dt.UTC)).isoformat()
+        except ValueError as exc:
+            raise click.UsageError(f"--{name}: {exc}") from None
     try:
-        return parse_filters({name: value for name, value in given.items() if value is not None})
+        return parse_filters(words)
     except BadRequest as exc:
         raise click.UsageError(exc.message) from None

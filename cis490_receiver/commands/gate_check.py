@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import textwrap
 
 import click
 
+from cis490_receiver import page
 from cis490_receiver.commands.shared import data_folder, json_option
 from cis490_receiver.config import load
 from cis490_receiver.errors import ReceiverError
@@ -33,9 +33,7 @@ def command(commit: str, as_json: bool) -> None:
     else:
         click.echo(f"refused: {answer['error']}")
         if "remediation" in answer:
-            click.echo(
-                textwrap.fill(str(answer["remediation"]), 100, initial_indent="  ", subsequent_indent="  ")
-            )
+            page.say(str(answer["remediation"]), label="  ")
     if not settings.gate_enabled:
         click.echo("(the gate is off: gate_enabled = false)", err=True)
     raise SystemExit(0 if answer["would_accept"] else 1)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
 import click
 
 from cis490_receiver.clock import Clock, SystemClock
+from cis490_receiver.commands.failures import EXIT_FOUND, EXIT_USAGE, Failure
 from cis490_receiver.commands.shared import data_folder, json_option
 from cis490_receiver.config import load
 from cis490_receiver.errors import ConfigError, ReceiverError, StorageFailed
@@ -97,7 +98,8 @@ def command(fetch: bool, dry_run: bool, as_json: bool) -> None:
         if not dry_run:
             write_gate_file(path, new)
     except ReceiverError as exc:
-        _fail(exc, as_json)
+        status = EXIT_USAGE if isinstance(exc, GitConfigError | ConfigError) else EXIT_FOUND
+        raise Failure(f"{exc.message}; the list in force stays", exc.code, status) from exc
     click.echo(json.dumps(_as_dict(change, dry_run), indent=2) if as_json else _as_text(change, dry_run))
 
 
@@ -116,13 +118,6 @@ def write_gate_file(path: Path, snapshot: GateSnapshot) -> None:
         if isinstance(exc, PermissionError):
             raise ConfigError(f"{message}; run this as the receiver's user") from exc
         raise StorageFailed(message) from exc
-
-
-def _fail(exc: ReceiverError, as_json: bool) -> NoReturn:
-    if as_json:
-        click.echo(json.dumps({"error": exc.message, "code": exc.code}))
-    click.echo(f"gate-refresh: {exc.message}; the list in force stays", err=True)
-    raise SystemExit(2 if isinstance(exc, GitConfigError | ConfigError) else 1)
 
 
 def _as_dict(change: Change, dry_run: bool) -> dict[str, Any]:

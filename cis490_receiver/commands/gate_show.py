@@ -7,6 +7,7 @@ import json
 import click
 
 from cis490_receiver.clock import SystemClock
+from cis490_receiver.commands.failures import Failure
 from cis490_receiver.commands.gate_refresh import one_line, read_gate_file
 from cis490_receiver.commands.shared import data_folder, json_option
 from cis490_receiver.config import load
@@ -22,10 +23,10 @@ def command(as_json: bool) -> None:
     settings = load()
     snapshot = read_gate_file(data_folder(settings) / GATE_FILE)
     if snapshot is None:
-        click.echo(
-            "gate-show: there is no gate.json that can be read; run: cis490-receiver gate-refresh", err=True
+        raise Failure(
+            "there is no gate.json that can be read; run: cis490-receiver gate-refresh",
+            "no-gate-list",
         )
-        raise SystemExit(1)
     age = snapshot.age_seconds(SystemClock().now_ns())
     too_old = age > settings.gate_max_age_hours * 3600
     if as_json:

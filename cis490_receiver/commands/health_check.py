@@ -5,17 +5,17 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-import sys
 from collections.abc import Callable, Container
 from dataclasses import dataclass
 from typing import Any, Final
 
 import click
 
-from cis490_receiver import logfmt
+from cis490_receiver import logfmt, page
 from cis490_receiver.clock import Clock, SystemClock
+from cis490_receiver.commands.failures import fail
 from cis490_receiver.commands.fleet import look
-from cis490_receiver.commands.shared import data_folder, fail, json_option
+from cis490_receiver.commands.shared import index_folder, json_option
 from cis490_receiver.config import Settings, load
 from cis490_receiver.errors import ReceiverError
 from cis490_receiver.logfmt import event
@@ -127,21 +127,21 @@ def command(quiet: bool, as_json: bool) -> None:
     gone: once a day), however often and however many at once this runs. Exit status 1: something is wrong now.
     """
     settings = load()
-    data_folder(settings)
+    index_folder(settings)
     logfmt.configure(settings.log_level)
     try:
         findings = health_check(settings, SystemClock())
     except (ReceiverError, OSError) as exc:
         free = shutil.disk_usage(settings.data_dir).free
         hint = f"{free / 2**20:.0f} MiB free in {settings.data_dir}"
-        fail("health-check: could not look", exc, as_json=as_json, hint=hint)
+        fail("could not look", exc, hint=hint)
     if as_json:
         click.echo(json.dumps(_as_dict(findings), indent=2))
     elif quiet:
         for alert in findings.new_alerts:
             click.echo(notify.alert_line(alert))
     else:
-        click.echo(_table(findings, colour=sys.stdout.isatty()), color=sys.stdout.isatty())
+        _print(findings)
     raise SystemExit(1 if findings.loud or not findings.delivered else 0)
 
 
@@ -169,31 +169,30 @@ def _as_dict(findings: Findings) -> dict[str, Any]:
     }
 
 
-def _table(findings: Findings, *, colour: bool) -> str:
-    def paint(text: str, **style: Any) -> str:
-        return click.style(text, **style) if colour else text
-
+def _print(findings: Findings) -> None:
+    """For people; click leaves the colours out where no terminal shows them."""
     if not findings.symptoms:
-        if not findings.facts.hosts:
-            return paint("nothing is wrong, and no host has shipped yet", fg="green")
-        return paint(f"all well: {_hosts(findings.states)}, nothing to look at", fg="green")
-    lines = []
+        well = "nothing is wrong, and no host has shipped yet"
+        if findings.facts.hosts:
+            well = f"all well: {_hosts(findings.states)}, nothing to look at"
+        click.secho(well, fg="green")
+        return
     width = max(len(symptom.host_id or "(receiver)") for symptom in findings.symptoms)
     for symptom in findings.symptoms:
-        who = (symptom.host_id or "(receiver)").ljust(width)
         since = age_text(max(0.0, (findings.facts.now_ns - symptom.since_ns) / 1e9))
         mute = findings.muted.get(symptom.host_id or "")
-        name = symptom.name.ljust(14)
-        lines.append(f"{who}  {paint(name, fg='yellow' if mute else 'red')}  for {since}: {symptom.evidence}")
+        name = click.style(symptom.name.ljust(14), fg="yellow" if mute else "red")
+        page.say(
+            f"for {since}: {symptom.evidence}", label=f"{symptom.host_id or '(receiver)':{width}}  {name}  "
+        )
         hint = f"muted until {wall_time(mute.until_ns)}: {mute.why}" if mute else symptom.remedy
-        lines.append(paint(f"{' ' * width}  {hint}", dim=True))
+        page.say(hint, label=" " * (width + 2))
     if findings.fleet_is_gone:
-        lines.append(paint("the whole fleet is gone: " + _NONE_SHIPS, fg="red", bold=True))
-    lines.append(
+        click.secho("the whole fleet is gone: " + _NONE_SHIPS, fg="red", bold=True)
+    click.echo(
         f"{_hosts(findings.states)}; {_count(len(findings.loud), 'symptom')}, "
         f"{_count(len(findings.new_alerts), 'new alert')}"
     )
-    return "\n".join(lines)
 
 
 def _hosts(states: dict[str, int]) -> str:

@@ -11,8 +11,9 @@ import click
 
 from cis490_receiver import protocol
 from cis490_receiver.clock import SystemClock
+from cis490_receiver.commands.failures import Failure
 from cis490_receiver.commands.fleet import look
-from cis490_receiver.commands.shared import data_folder, json_option
+from cis490_receiver.commands.shared import index_folder, json_option
 from cis490_receiver.config import Settings, load
 from cis490_receiver.models import wall_time
 from cis490_receiver.monitor.facts import Facts, HostFacts
@@ -56,7 +57,7 @@ def retire(host: str, why: str, as_json: bool) -> None:
     if not why.strip():
         raise click.UsageError("--why is empty")
     settings, facts = _look()
-    known = _known(host, facts, as_json=as_json)
+    known = _known(host, facts)
     # The time is read behind what was stored: an episode that comes from now on undoes it.
     at_ns = SystemClock().now_ns()
     last_ns = known.last_stored_at_ns
@@ -78,7 +79,7 @@ def unretire(host: str, as_json: bool) -> None:
     Exit status 1: nobody has ever seen such a host.
     """
     settings, facts = _look()
-    was = _known(host, facts, as_json=as_json).retired is not None
+    was = _known(host, facts).retired is not None
     RetirementFile(settings.data_dir).end(host)
     if as_json:
         click.echo(json.dumps({"host_id": host, "was_retired": was}, indent=2))
@@ -88,26 +89,22 @@ def unretire(host: str, as_json: bool) -> None:
 
 def _look() -> tuple[Settings, Facts]:
     settings = load()
-    data_folder(settings)
+    index_folder(settings)
     return settings, look(settings, SystemClock().now_ns())
 
 
-def _known(host: str, facts: Facts, *, as_json: bool) -> HostFacts:
+def _known(host: str, facts: Facts) -> HostFacts:
     """The host of that name; else the command ends and names those that are like it."""
     if not protocol.is_valid_id(host):
         raise click.UsageError(f"{host!r} is no host id")
     by_name = {known.host_id: known for known in facts.hosts}
-    return by_name[host] if host in by_name else _unknown(host, list(by_name), as_json=as_json)
+    return by_name[host] if host in by_name else _unknown(host, list(by_name))
 
 
-def _unknown(host: str, names: list[str], *, as_json: bool) -> NoReturn:
+def _unknown(host: str, names: list[str]) -> NoReturn:
     near = difflib.get_close_matches(host, names, n=5, cutoff=0.5)
     hint = f"did you mean {', '.join(near)}?" if near else "cis490-receiver host list shows all"
-    sentence = f"there is no host {host}; {hint}"
-    click.echo(f"host: {sentence}", err=True)
-    if as_json:
-        click.echo(json.dumps({"error": sentence, "code": "unknown-host", "near": near}))
-    raise SystemExit(1)
+    raise Failure(f"there is no host {host}; {hint}", "unknown-host", near=near)
 
 
 def _row(host: HostFacts, now_ns: int, settings: Settings, muted: Mapping[str, Mute]) -> dict[str, Any]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import ssl
 from pathlib import Path
 
 import click
 
 from cis490_receiver import logfmt
+from cis490_receiver.commands.failures import interrupted
 from cis490_receiver.commands.filters import chosen, filter_options
 from cis490_receiver.commands.shared import json_option, progress
 from cis490_receiver.trainer.mirror import Mirror, MirrorFailed, Remote, Result
@@ -47,21 +49,37 @@ def command(
     if (cert is None) != (key is None):
         raise click.UsageError("give --cert and --key together")
     filters = chosen(given)
-    token = token_file.read_text(encoding="utf-8").strip() if token_file else None
+    certificate = (cert, key) if cert and key else None
+    remote = _remote(url, _read_token(token_file) if token_file else None, ca_file, certificate)
     try:
         with progress("fetching", show=not as_json) as advance:
-            certificate = (cert, key) if cert and key else None
-            remote = Remote(url, token, ca_file=ca_file, certificate=certificate)
-            mirror = Mirror(remote, folder, filters, jobs=jobs)
-            result = mirror.run(check=check, advance=advance)
-    except (MirrorFailed, OSError) as exc:
-        click.echo(f"mirror: {exc}", err=True)
-        raise SystemExit(1) from None
+            result = Mirror(remote, folder, filters, jobs=jobs).run(check=check, advance=advance)
     except KeyboardInterrupt:
-        click.echo("mirror: interrupted; run it again to go on", err=True)
-        raise SystemExit(130) from None
+        raise interrupted("interrupted; run it again to go on") from None
     _print(result, as_json)
     raise SystemExit(1 if result.failed else 0)
+
+
+def _remote(
+    url: str, token: str | None, ca_file: Path | None, certificate: tuple[Path, Path] | None
+) -> Remote:
+    try:
+        return Remote(url, token, ca_file=ca_file, certificate=certificate)
+    except MirrorFailed as exc:
+        raise click.UsageError(exc.message) from None
+    except ssl.SSLError as exc:
+        what = f"--ca-file {ca_file}" if certificate is None else "one of --ca-file, --cert and --key"
+        raise click.UsageError(f"{what} cannot be used: {exc.reason or exc}") from None
+
+
+def _read_token(path: Path) -> str:
+    try:
+        token = path.read_text(encoding="ascii").strip()
+    except (OSError, ValueError) as exc:
+        raise click.UsageError(f"--token-file {path} cannot be read: {exc}") from None
+    if not token or any(not " " < letter <= "~" for letter in token):
+        raise click.UsageError(f"--token-file {path} must hold one token and nothing else")
+    return token
 
 
 def _print(result: Result, as_json: bool) -> None:

@@ -11,7 +11,8 @@ import click
 from cis490_receiver import logfmt
 from cis490_receiver.backends import use_backends
 from cis490_receiver.clock import SystemClock
-from cis490_receiver.commands.shared import data_folder, fail, json_option, progress
+from cis490_receiver.commands.failures import fail, interrupted
+from cis490_receiver.commands.shared import episodes_folder, json_option, progress
 from cis490_receiver.config import load
 from cis490_receiver.errors import ReceiverError
 from cis490_receiver.upkeep.reindex import Outcome, Reindexer
@@ -34,7 +35,7 @@ def command(dry_run: bool, jobs: int | None, as_json: bool) -> None:
     line's) or cannot be read, or with --dry-run, something would change.
     """
     settings = load()
-    folder = data_folder(settings)
+    folder = episodes_folder(settings)
     logfmt.configure("error" if as_json else settings.log_level)
     store, index = use_backends(settings)
     reindexer = Reindexer(folder, store, index.journal, SystemClock(), jobs=jobs)
@@ -42,10 +43,9 @@ def command(dry_run: bool, jobs: int | None, as_json: bool) -> None:
         with progress("hashing", show=not as_json) as advance:
             outcome = reindexer.run(dry_run=dry_run, advance=advance)
     except (ReceiverError, OSError) as exc:
-        fail("reindex: failed, the index is as it was", exc, as_json=as_json)
+        fail("failed, the index is as it was", exc)
     except KeyboardInterrupt:
-        click.echo("reindex: interrupted, the index is as it was", err=True)
-        raise SystemExit(130) from None
+        raise interrupted("interrupted, the index is as it was") from None
     click.echo(json.dumps(_as_dict(outcome, dry_run), indent=2) if as_json else _as_text(outcome, dry_run))
     wrong = outcome.damaged or outcome.unreadable or (dry_run and outcome.changes)
     raise SystemExit(1 if wrong else 0)

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import pwd
 import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NoReturn
 
 import click
 
 from cis490_receiver.config import Settings
-from cis490_receiver.errors import ConfigError, ReceiverError, StorageFailed
+from cis490_receiver.errors import ConfigError, ReceiverError
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+
+
+class NoIndex(ReceiverError):
+    """There are episodes, and no index.jsonl."""
+
+    code = "no-index"
 
 
 @contextlib.contextmanager
@@ -47,17 +51,6 @@ def progress(label: str, *, show: bool) -> Iterator[Callable[[int], None]]:
             click.echo("\r\x1b[K", nl=False, err=True)
 
 
-def fail(what: str, exc: ReceiverError | OSError, *, as_json: bool, hint: str = "") -> NoReturn:
-    """End the command with exit status 1, saying `what` went wrong and why: to people, and with `as_json` to
-    machines too."""
-    sentence = f"{what}: {exc.__cause__ or exc}{hint and '; '}{hint}"
-    click.echo(sentence, err=True)
-    if as_json:
-        code = exc.code if isinstance(exc, ReceiverError) else StorageFailed.code
-        click.echo(json.dumps({"error": sentence, "code": code}))
-    raise SystemExit(1)
-
-
 def data_folder(settings: Settings) -> Path:
     """The data folder, which a command uses and never makes: a mistyped name must not start an empty one.
 
@@ -83,6 +76,34 @@ def data_folder(settings: Settings) -> Path:
             f"this is root, but {folder} belongs to user {_name_of(owner)}; run: "
             f"sudo -u '{_name_of(owner)}' cis490-receiver {command}"
         )
+    return folder
+
+
+def episodes_folder(settings: Settings) -> Path:
+    """The data folder, for a command that needs what a receiver keeps in it.
+
+    Raises:
+        ConfigError: no receiver ever kept anything in it, or as `data_folder`.
+    """
+    folder = data_folder(settings)
+    if not (folder / "episodes").is_dir():
+        raise ConfigError(
+            f"data_dir is {folder}, in which there is no episodes/: no receiver keeps its data there; start the "
+            "receiver once, or name the folder that it uses in data_dir or CIS490_DATA_DIR"
+        )
+    return folder
+
+
+def index_folder(settings: Settings) -> Path:
+    """The data folder, for a command that reads the index.
+
+    Raises:
+        NoIndex: it has none.
+        ConfigError: as `episodes_folder`.
+    """
+    folder = episodes_folder(settings)
+    if not (folder / "index.jsonl").exists():
+        raise NoIndex(f"there is no index.jsonl in {folder}; run: cis490-receiver reindex")
     return folder
 
 

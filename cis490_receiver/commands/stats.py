@@ -8,7 +8,7 @@ from dataclasses import asdict
 import click
 
 from cis490_receiver.backends import use_backends
-from cis490_receiver.commands.shared import data_folder, json_option
+from cis490_receiver.commands.shared import index_folder, json_option
 from cis490_receiver.config import load
 from cis490_receiver.index.local import Total
 
@@ -21,7 +21,7 @@ from cis490_receiver.index.local import Total
 def command(days: int, as_json: bool) -> None:
     """Print how many episodes and GB there are, by host, by type and profile, and by day (UTC)."""
     settings = load()
-    data_folder(settings)
+    index_folder(settings)
     _, index = use_backends(settings)
     tables = {
         "by_host": index.totals_by_host(),

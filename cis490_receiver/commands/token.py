@@ -11,7 +11,8 @@ from pathlib import Path
 
 import click
 
-from cis490_receiver import protocol
+from cis490_receiver import protocol, times
+from cis490_receiver.commands.failures import Failure
 from cis490_receiver.commands.shared import json_option
 from cis490_receiver.config import load
 from cis490_receiver.errors import ConfigError
@@ -30,7 +31,9 @@ def command() -> None:
 @click.argument("name")
 @click.option("--hosts", help="The host, or a pattern such as lab-*, that it may ship as; default: NAME.")
 @click.option("--scope", "scopes", type=click.Choice(SCOPES), multiple=True, help="Default: ship.")
-@click.option("--expires", metavar="DATE", help="First day (UTC) on which it is not good any more.")
+@click.option(
+    "--expires", metavar="WHEN", help="First day (UTC) on which it is not good any more: 2027-01-31, or 90d."
+)
 @json_option
 def add(name: str, hosts: str | None, scopes: tuple[str, ...], expires: str | None, as_json: bool) -> None:
     """Make a token NAME and print it, this once: only its SHA-256 is kept."""
@@ -39,9 +42,9 @@ def add(name: str, hosts: str | None, scopes: tuple[str, ...], expires: str | No
     if not is_host_pattern(hosts or name):
         raise click.UsageError("--hosts: give a host id, or a pattern such as lab-*")
     try:
-        last = dt.date.fromisoformat(expires) if expires else None
-    except ValueError:
-        raise click.UsageError("--expires: give a date such as 2027-01-31") from None
+        last = times.parse_future(expires, dt.datetime.now(dt.UTC)).date() if expires else None
+    except ValueError as exc:
+        raise click.UsageError(f"--expires: {exc}") from None
     secret = secrets.token_urlsafe(32)
     digest = hashlib.sha256(secret.encode("ascii")).hexdigest()
     token = Token(name, digest, hosts or name, frozenset(scopes or ("ship",)), last)
@@ -81,18 +84,18 @@ def list_(as_json: bool) -> None:
 
 @command.command("revoke")
 @click.argument("name")
-def revoke(name: str) -> None:
+@json_option
+def revoke(name: str, as_json: bool) -> None:
     """Revoke the token NAME. Exit status 1: there is none."""
 
     def without(tokens: list[Token]) -> list[Token]:
         kept = [token for token in tokens if token.name != name]
         if len(kept) == len(tokens):
-            click.echo(f"token: there is no token {name}", err=True)
-            raise SystemExit(1)
+            raise Failure(f"there is no token {name}", "no-such-token")
         return kept
 
     _change(_path(), without)
-    click.echo(f"{name} is revoked")
+    click.echo(json.dumps({"name": name, "revoked": True}) if as_json else f"{name} is revoked")
 
 
 def _path() -> Path:

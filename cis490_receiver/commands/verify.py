@@ -13,7 +13,8 @@ import click
 from cis490_receiver import logfmt
 from cis490_receiver.backends import use_backends
 from cis490_receiver.clock import SystemClock
-from cis490_receiver.commands.shared import data_folder, fail, json_option, progress
+from cis490_receiver.commands.failures import fail
+from cis490_receiver.commands.shared import index_folder, json_option, progress
 from cis490_receiver.config import load
 from cis490_receiver.errors import BadRequest, ReceiverError
 from cis490_receiver.models import EpisodeKey
@@ -58,7 +59,7 @@ def command(
     is damaged.
     """
     settings = load()
-    folder = data_folder(settings)
+    folder = index_folder(settings)
     logfmt.configure("error" if as_json else settings.log_level)
     # A timer's stop is an interruption like ^C: the run leaves its place.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -79,7 +80,7 @@ def command(
     except BadRequest as exc:
         raise click.UsageError(exc.message) from None
     except (ReceiverError, OSError) as exc:
-        fail("verify: could not go on", exc, as_json=as_json)
+        fail("could not go on", exc)
     moved: list[EpisodeKey] = []
     try:
         if quarantine:

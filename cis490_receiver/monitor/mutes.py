@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,6 @@ from typing import Any, Final
 from cis490_receiver.monitor.notes import Note, NoteFile, host_in, text_in, time_in
 
 MUTES_FILE: Final = "mutes.json"
-_UNIT_SECONDS: Final = {"m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,15 +54,3 @@ def _in_force(mutes: Mapping[str, Mute], now_ns: int) -> dict[str, Mute]:
 
 def _parse(item: Mapping[str, Any]) -> Mute:
     return Mute(host_in(item), time_in(item, "until_ns"), text_in(item, "why"))
-
-
-def parse_duration(text: str) -> int:
-    """Seconds of a duration such as ``90m``, ``36h``, ``3d`` or ``2w``.
-
-    Raises:
-        ValueError: it is none, or longer than a year.
-    """
-    match = re.fullmatch(r"([1-9][0-9]{0,5})([mhdw])", text.strip().lower())
-    if not match or (seconds := int(match[1]) * _UNIT_SECONDS[match[2]]) > 366 * 86400:
-        raise ValueError("give a duration such as 90m, 36h, 3d or 2w, at most a year")
-    return seconds

@@ -10,6 +10,7 @@ from typing import Final
 from cis490_receiver import protocol
 from cis490_receiver.errors import BadRequest
 from cis490_receiver.models import Filters
+from cis490_receiver.times import parse_moment
 
 MAX_LIMIT: Final = 1000
 DEFAULT_LIMIT: Final = 100
@@ -55,27 +56,13 @@ def parse_limit(arguments: Mapping[str, str]) -> int:
     return int(text)
 
 
-def parse_moment(text: str) -> dt.datetime:
-    """A date (its first instant) or a date and time of ISO 8601; UTC where it names no offset.
-
-    Raises:
-        ValueError: it is neither.
-    """
-    # A `+` that was not percent-encoded has become a space.
-    moment = dt.datetime.fromisoformat(text.strip().replace(" ", "+") if "T" in text else text.strip())
-    moment = moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)
-    if not 1970 <= moment.astimezone(dt.UTC).year < 2200:
-        raise ValueError("out of range")
-    return moment
-
-
 def _moment(arguments: Mapping[str, str], name: str) -> dt.datetime | None:
     text = arguments.get(name)
     if text is None:
         return None
     try:
         return parse_moment(text)
-    except (ValueError, OverflowError):
+    except ValueError:
         raise BadRequest(f"{name} must be a date such as 2026-11-23 or 2026-11-23T08:00:00Z") from None
 
 

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from cis490_receiver import i_json, protocol
+from cis490_receiver import protocol
 from cis490_receiver.errors import ReceiverError
 from cis490_receiver.files import atomic
 from cis490_receiver.models import Episode, EpisodeKey, Filters, nanoseconds
@@ -71,9 +71,15 @@ class Remote:
     ) -> None:
         """Read from `url`, whose server certificate `ca_file` vouches for, as the client whose certificate and
         key files `certificate` are."""
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise MirrorFailed(f"{url} is no address of a receiver; give http://HOST:PORT or https://HOST")
+        try:
+            parts = urlsplit(url)
+            usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        except ValueError:
+            usable = False
+        if not usable:
+            raise MirrorFailed(
+                f"{url} is not the address of a receiver; give http://HOST:PORT or https://HOST"
+            )
         self._parts = parts
         self._context = ssl.create_default_context(cafile=ca_file) if parts.scheme == "https" else None
         if self._context is not None and certificate is not None:
@@ -315,7 +321,7 @@ class Mirror:
 
     def _read_state(self) -> dict[str, Any]:
         try:
-            state = i_json.loads((self._folder / STATE_FILE).read_bytes())
+            state = json.loads((self._folder / STATE_FILE).read_bytes())
         except (OSError, ValueError):
             return {}
         return state if isinstance(state, dict) else {}

@@ -80,7 +80,7 @@ def test_a_retired_host_is_left_alone_until_it_ships(receiver: Receiver, run: Ru
     age(receiver, 100, "lab-1", "lab-2")
     unknown = run("host", "retire", "lab-l", "--why", "sold")
     assert unknown.returncode == 1
-    assert unknown.stderr == "host: there is no host lab-l; did you mean lab-2, lab-1?\n"
+    assert unknown.stderr == "cis490-receiver: there is no host lab-l; did you mean lab-2, lab-1?\n"
     told = json.loads(run("host", "retire", "lab-l", "--why", "sold", "--json").stdout)
     assert (told["code"], sorted(told["near"])) == ("unknown-host", ["lab-1", "lab-2"])
     assert run("host", "retire", "no/host", "--why", "x").returncode == 2

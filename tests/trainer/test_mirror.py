@@ -208,7 +208,7 @@ def test_what_stands_in_the_way_is_said(receiver: Receiver, tmp_path: Path, toke
     receiver.port = port
     assert "cannot read the receiver's index" in mirror(receiver, folder, token_file, status=1)["error"]
     assert "own data folder" in _run("mirror", "http://x", str(receiver.data_dir)).stderr
-    assert "no address of a receiver" in _run("mirror", "receiver", str(folder)).stderr
+    assert "not the address of a receiver" in _run("mirror", "receiver", str(folder)).stderr
     assert _run("mirror", "http://x", str(folder), "--since", "noon").returncode == 2
 
 

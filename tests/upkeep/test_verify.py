@@ -145,8 +145,8 @@ def test_filters_sample_and_resume(receiver: Receiver) -> None:
         receiver.put(f"h{number % 2}", f"e{number}", make_episode(number))
     assert verify(receiver, "--host", "h1")["checked"] == 4
     assert verify(receiver, "--since", "2099-01-01")["checked"] == 0
-    assert verify(receiver, "--since", "tomorrow", status=2) == {}
-    assert verify(receiver, "--sample", "5", status=2) == {}
+    assert verify(receiver, "--since", "tomorrow", status=2)["code"] == "bad-usage"
+    assert verify(receiver, "--sample", "5", status=2)["code"] == "bad-usage"
     assert verify(receiver, "--sample", "0.0001%")["checked"] <= 1
     stopped = verify(receiver, "--max-minutes", "0.0000001")
     assert (stopped["checked"], stopped["complete"]) == (0, False)

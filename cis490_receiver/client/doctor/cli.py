@@ -13,8 +13,8 @@ from cis490_receiver import protocol
 from cis490_receiver.client.cli import EXIT_FOUND, configuration, json_option
 from cis490_receiver.client.config import LabHost
 from cis490_receiver.client.doctor.report import Check, Look, run_checks
-from cis490_receiver.client.page import say
 from cis490_receiver.errors import ReceiverError
+from cis490_receiver.page import say
 
 _COLOURS: Final = {"ok": "green", "warn": "yellow", "fail": "red"}
 _SETTINGS: Final = {"help_option_names": ["-h", "--help"]}

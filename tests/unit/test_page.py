@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.client.hosts import Lab
-from tests.client.terminals import shown
+from tests.support.terminals import shown
 
 REMEDY = "word " * 80 + "and run `git -C /opt/orchestrator merge --ff-only origin/main`"
 ANSWER = {"status": 412, "answer": {"code": "commit-rejected", "error": "rejected", "remediation": REMEDY}}

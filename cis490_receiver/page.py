@@ -24,9 +24,9 @@ def say(text: str, *, label: str = "", err: bool = False) -> None:
     click.echo(f"{label}{text}".rstrip(), err=err)
 
 
-def _columns(stream: TextIO) -> int | None:
+def _columns(stream: TextIO | None) -> int | None:
     """The width of the terminal behind `stream`; None where there is none."""
-    if not stream.isatty():
+    if stream is None or not stream.isatty():
         return None
     told = os.environ.get("COLUMNS", "")
     if told.isascii() and told.isdigit() and 0 < int(told) < 10_000:
