@@ -176,7 +176,7 @@ def test_what_hosts_and_broken_files_say_harms_neither_the_run_nor_the_terminal(
 ) -> None:
     nested = b"[" * 100_000 + b"\n"
     assert receiver.put("well", "e", EPISODE, **COMMIT).status == 201
-    checks = {"\x1b]0;mine\x07\x1b[2J\nlab-9 all is well": False, "\ud800": False}
+    checks = {"\x1b]0;mine\x07\x1b[2J\nlab-9 all is well": False, "\ue000": False}
     report = json.dumps({"checks": checks}).encode()
     assert receiver.request("PUT", "/v1/host-health/odd", report, AUTH).status == 200
     for name in ("rejections.jsonl", "repeats.jsonl", "alerts.jsonl", "monitor.json"):
