@@ -12,7 +12,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / "cis490_receiver"
 NAME = "cis490_receiver"
 
-LEAVES = {"protocol", "errors", "logfmt", "clock", "times", "page"}
+LEAVES = {"protocol", "errors", "logfmt", "clock", "i_json", "times", "page"}
 SMALL = LEAVES | {"models", "archive", "files", "config"}
 BASES = {"storage.base", "index.base"}
 INTAKE = SMALL | BASES | {"policy"}
@@ -23,6 +23,7 @@ ALLOWED: dict[str, set[str]] = {
     "errors": {"protocol"},
     "logfmt": set(),
     "clock": set(),
+    "i_json": set(),
     "times": set(),
     "page": set(),
     "models": LEAVES,

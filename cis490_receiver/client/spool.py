@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from cis490_receiver import protocol
+from cis490_receiver import i_json, protocol
 from cis490_receiver.files import atomic
 
 SHIPPED: Final = "shipped"
@@ -193,7 +193,7 @@ def _changed_ns(path: Path) -> int:
 
 def _read_object(path: Path) -> dict[str, Any]:
     try:
-        document = json.loads(path.read_bytes())
+        document = i_json.loads(path.read_bytes())
     except (OSError, ValueError):
         return {}
     return document if isinstance(document, dict) else {}

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from cis490_receiver import protocol
+from cis490_receiver import i_json, protocol
 from cis490_receiver.client import connection, failures, wire
 from cis490_receiver.client.config import LabHost
 from cis490_receiver.errors import CommitRejected, HostMismatch, MalformedCommit, MissingCommit, ScopeMissing
@@ -288,7 +288,7 @@ def receiver_failed(reply: Reply) -> failures.TransportFailed:
 
 def _json_object(body: bytes) -> dict[str, Any] | None:
     try:
-        document = json.loads(body)
-    except (ValueError, RecursionError):
+        document = i_json.loads(body)
+    except ValueError:
         return None
     return document if isinstance(document, dict) else None

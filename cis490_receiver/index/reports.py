@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 import os
 import threading
 from collections.abc import Iterator
@@ -16,7 +15,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
-from cis490_receiver import protocol
+from cis490_receiver import i_json, protocol
 from cis490_receiver.errors import NotFound, ReportNotJson, ReportNotObject, StorageFailed, StorageFull
 from cis490_receiver.files import atomic
 from cis490_receiver.index.base import PastReport
@@ -25,8 +24,6 @@ from cis490_receiver.models import Report, failed_checks, wall_time
 
 log = logging.getLogger(__name__)
 
-#: How deep a report may nest: a person reads it.
-MAX_DEPTH: Final = 64
 HISTORY_DAYS: Final = 30
 #: More reports than one every 90 minutes for 30 days are not kept.
 HISTORY_LINES: Final = 480
@@ -37,59 +34,19 @@ _CACHED_BYTES: Final = 64 * 1024
 
 
 def parse_report(body: bytes) -> dict[str, Any]:
-    """Read a doctor report as strictly as RFC 8259 and a trainer's other tools do: UTF-8, no duplicate
-    names, no NaN or infinity, nested no deeper than `MAX_DEPTH`.
+    """Read a doctor report as strictly as a trainer's other tools do (`i_json`), nested no deeper than
+    `i_json.MAX_DEPTH`: a person reads it.
 
     Raises:
         ReportNotJson, ReportNotObject: it is not one.
     """
     try:
-        report = json.loads(
-            body.decode("utf-8"),
-            object_pairs_hook=_unique,
-            parse_constant=_no_constant,
-            parse_float=_finite,
-        )
-    except RecursionError:
-        raise ReportNotJson(None, reason="nested too deeply") from None
+        report = i_json.loads(body)
     except ValueError as exc:
         raise ReportNotJson(None, reason=str(exc)) from None
     if not isinstance(report, dict):
         raise ReportNotObject
-    if _depth(report) > MAX_DEPTH:
-        raise ReportNotJson(None, reason=f"nested deeper than {MAX_DEPTH}")
     return report
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    members = dict(pairs)
-    if len(members) != len(pairs):
-        raise ValueError("a name occurs twice")
-    return members
-
-
-def _no_constant(name: str) -> Any:
-    raise ValueError(f"{name} is not JSON")
-
-
-def _finite(text: str) -> float:
-    number = float(text)
-    if not math.isfinite(number):
-        raise ValueError("a number is out of range")
-    return number
-
-
-def _depth(value: Any) -> int:
-    depth, layer = 0, [value]
-    while layer:
-        depth += 1
-        layer = [
-            inner
-            for outer in layer
-            if isinstance(outer, dict | list)
-            for inner in (outer.values() if isinstance(outer, dict) else outer)
-        ]
-    return depth
 
 
 class ReportFolder:
@@ -193,7 +150,10 @@ class ReportFolder:
 
 def _past(line: bytes) -> PastReport | None:
     try:
-        data = json.loads(line)
-        return PastReport(str(data["received_at_wall"]), int(data["received_at_ns"]), tuple(data["failed"]))
+        data = i_json.loads(line)
+        wall, ns, failed = data["received_at_wall"], data["received_at_ns"], data["failed"]
     except (ValueError, KeyError, TypeError):
         return None
+    if not isinstance(wall, str) or type(ns) is not int or not isinstance(failed, list):
+        return None
+    return PastReport(wall, ns, tuple(str(name) for name in failed))

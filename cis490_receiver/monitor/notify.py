@@ -12,6 +12,7 @@ from logging.handlers import SysLogHandler
 from pathlib import Path
 from typing import Final
 
+from cis490_receiver import i_json
 from cis490_receiver.files import atomic
 from cis490_receiver.logfmt import event
 from cis490_receiver.monitor.alerts import ALERTS_FILE, PREVIOUS_FILE, RAISED, Alert
@@ -102,7 +103,7 @@ def _for_people(alert: Alert) -> str:
 
 def _position(outbox: Path) -> tuple[int, int] | None:
     try:
-        data = json.loads(outbox.read_bytes())
+        data = i_json.loads(outbox.read_bytes())
         return int(data["inode"]), int(data["offset"])
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from cis490_receiver import protocol
+from cis490_receiver import i_json, protocol
 from cis490_receiver.errors import CommitRejected, GateUnavailable, MalformedCommit, MissingCommit
 from cis490_receiver.files.watched import WatchedFile
 from cis490_receiver.policy import remedies
@@ -74,7 +74,7 @@ class GateSnapshot:
             ValueError: it is not a snapshot.
         """
         try:
-            data = json.loads(text)
+            data = i_json.loads(text)
             commits = tuple(
                 GateCommit(_commit(item["commit"]), str(item["date"]), str(item["subject"]))
                 for item in data["commits"]
@@ -85,19 +85,25 @@ class GateSnapshot:
                 repo=str(data["repo"]),
                 ref=str(data["ref"]),
                 head=_commit(data["head"]),
-                window=int(data["window"]),
+                window=_integer(data["window"]),
                 commits=commits,
                 older=tuple(_commit(item) for item in data["older"]),
                 refreshed_at_wall=str(data["refreshed_at_wall"]),
-                refreshed_at_ns=int(data["refreshed_at_ns"]),
+                refreshed_at_ns=_integer(data["refreshed_at_ns"]),
             )
-        except (KeyError, TypeError, AttributeError, OverflowError, RecursionError) as exc:
+        except (KeyError, TypeError, AttributeError) as exc:
             raise ValueError(f"not a gate snapshot: {exc!r}") from exc
 
 
 def _commit(value: Any) -> str:
     if not isinstance(value, str) or not protocol.is_commit(value):
         raise ValueError(f"not a commit id: {value!r}")
+    return value
+
+
+def _integer(value: Any) -> int:
+    if type(value) is not int or not 0 <= value < 1 << 63:
+        raise ValueError(f"not a count or a time: {value!r}")
     return value
 
 

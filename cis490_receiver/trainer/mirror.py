@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from cis490_receiver import protocol
+from cis490_receiver import i_json, protocol
 from cis490_receiver.errors import ReceiverError
 from cis490_receiver.files import atomic
 from cis490_receiver.models import Episode, EpisodeKey, Filters, nanoseconds
@@ -321,7 +321,7 @@ class Mirror:
 
     def _read_state(self) -> dict[str, Any]:
         try:
-            state = json.loads((self._folder / STATE_FILE).read_bytes())
+            state = i_json.loads((self._folder / STATE_FILE).read_bytes())
         except (OSError, ValueError):
             return {}
         return state if isinstance(state, dict) else {}

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from cis490_receiver import archive
+from cis490_receiver import archive, i_json
 from cis490_receiver.errors import ReceiverError
 from cis490_receiver.files import atomic
 from cis490_receiver.index.base import EpisodeIndex
@@ -143,7 +143,7 @@ class Verifier:
 
     def _place(self) -> str | None:
         try:
-            cursor = json.loads(self._state.read_bytes())["cursor"]
+            cursor = i_json.loads(self._state.read_bytes())["cursor"]
         except (OSError, ValueError, KeyError, TypeError):
             return None
         return cursor if isinstance(cursor, str) else None

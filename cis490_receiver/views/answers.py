@@ -10,4 +10,5 @@ from flask import Response
 
 def json_answer(data: dict[str, Any], status: int = 200) -> Response:
     """`data` as an answer. Needs no application context, so it serves the intake's short way too."""
-    return Response(json.dumps(data, separators=(",", ":")) + "\n", status, content_type="application/json")
+    text = json.dumps(data, separators=(",", ":"), allow_nan=False)
+    return Response(text + "\n", status, content_type="application/json")

@@ -6,6 +6,7 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import orjson
 import pytest
 
 from tests.support.receiver import AUTH, Answer, Receiver
@@ -52,6 +53,9 @@ def test_a_report_is_stored_listed_and_replaced(receiver: Receiver) -> None:
         (b'{"a": 1e999}', 400, "body must be JSON"),
         (b'{"a": 1, "a": 2}', 400, "body must be JSON"),
         (b'{"a": "\xff"}', 400, "body must be JSON"),
+        (rb'{"a": "\ud800"}', 400, "body must be JSON"),
+        (rb'{"\udfff": "a"}', 400, "body must be JSON"),
+        (b'{"a": 18446744073709551616}', 400, "body must be JSON"),
         ('{"a": 1}'.encode("utf-16"), 400, "body must be JSON"),
         (b'{"a": ' + b"9" * 5000 + b"}", 400, "body must be JSON"),
         (b'{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}", 400, "body must be JSON"),
@@ -117,9 +121,11 @@ def test_the_listing_is_whole_while_reports_are_written(shared_receiver: Receive
 def test_why_a_body_is_no_json_is_said(receiver: Receiver) -> None:
     for body, reason in (
         (b'{"a": 1, "a": 2}', "a name occurs twice"),
-        (b"[" * 70 + b"]" * 70, "object"),
+        (b"[" * 70 + b"]" * 70, "nested deeper than 64"),
         (b'{"a": ' * 70 + b"1" + b"}" * 70, "nested deeper than 64"),
         (b'{"a": 1e999}', "a number is out of range"),
+        (rb'{"a": "\ud800"}', "a text holds half of a surrogate pair"),
+        (b'{"a": ' + b"9" * 30 + b"}", "an integer does not fit into 64 bits"),
     ):
         answer = receiver.request("PUT", "/v1/host-health/h", body, AUTH)
         assert answer.status == 400
@@ -132,7 +138,15 @@ def test_files_that_are_no_reports_do_not_spoil_the_listing(receiver: Receiver) 
     text = '{"host_id": "x", "received_at_wall": "2026-11-23T10:00:00Z", "doctor": {}}'
     (folder / "utf16.json").write_bytes(text.encode("utf-16"))
     (folder / "nan.json").write_text(text.replace("{}", '{"a": NaN}'))
+    (folder / "half.json").write_text(text.replace("{}", r'{"a": "\ud800"}'))
+    (folder / "deep.json").write_text(text.replace("{}", '{"a":' * 100_000 + "{}" + "}" * 100_000))
+    (folder / "history" / "good.jsonl").write_text(
+        "[" * 100_000 + "\n" + r'{"received_at_wall": "\ud800"}' + "\n"
+    )
+    assert receiver.request("GET", "/v1/host-health/half", headers=AUTH).status == 404
+    assert receiver.request("GET", "/v1/host-health/good", headers=AUTH).json["history"] == []
     listing = receiver.request("GET", "/v1/host-health", headers=AUTH)
+    assert orjson.loads(listing.body) == listing.json
     assert [host["host_id"] for host in listing.json["hosts"]] == ["good"]
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
+from cis490_receiver import i_json
 from cis490_receiver.clock import Clock, SystemClock
 from cis490_receiver.models import wall_time
 
@@ -57,4 +58,6 @@ def _run(look: Look) -> Iterator[Check]:
 
 
 def _bounded(check: Check) -> Check:
-    return Check(check.name[:100], check.status, check.seen[:_MAX_TEXT], check.remedy[:_MAX_TEXT])
+    """`check` as a report may say it: short, and with nothing in it that is no text."""
+    name, seen, remedy = (i_json.readable(text) for text in (check.name, check.seen, check.remedy))
+    return Check(name[:100], check.status, seen[:_MAX_TEXT], remedy[:_MAX_TEXT])
