@@ -41,6 +41,10 @@ class Bytes:
         self._rest = self._rest[count:]
         return count
 
+    def peek_small(self) -> bytes | None:
+        """See `ingest.Body.peek_small`."""
+        return bytes(self._rest)
+
 
 def main() -> int:
     """Measure, and print a table."""

@@ -12,6 +12,7 @@ belongs to a writer that died or failed: the finder completes it.
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import time
 from collections.abc import Callable
@@ -40,6 +41,16 @@ class Body(Protocol):
 
         Raises:
             ReceiverError: the body is cut short, malformed, too slow or too large.
+        """
+        ...
+
+    def peek_small(self) -> bytes | None:
+        """The whole body, before any of it was read, where it is small (64 KiB) and its sender sends it in any
+        case. None for a larger one, and where the sender waits for leave (RFC 9110 §10.1.1) and shall not
+        be given it. `readinto` gives every byte all the same.
+
+        Raises:
+            ReceiverError: as `readinto`.
         """
         ...
 
@@ -89,14 +100,17 @@ def receive_episode(
     Raises:
         Conflict: other bytes are stored under this name, and stay.
         EpisodeDamaged: what is stored under this name has lost bytes.
-        ShaMismatch: the body is not what was announced; nothing stays.
+        ShaMismatch: the body is not what was announced; nothing of it stays. Of a body whose name is taken this
+            is known only where it is small.
         BadArchive: `inspector` refuses it; nothing stays.
         ReceiverError: whatever `body`, `store` and `index` raise; nothing was promised.
     """
     started = time.monotonic()
-    # A name that is taken is answered without taking the bytes again.
-    if (known := _already_there(upload, store, index, clock)) is not None:
-        return known
+    # A name that is taken is answered without taking the bytes again, but for those that are here anyway.
+    if store.exists(upload.key):
+        _check_small(upload, body)
+        if (known := _already_there(upload, store, index, clock)) is not None:
+            return known
     with store.receive(upload.key) as incoming:
         _copy(body, incoming, inspector)
         actual = incoming.hexdigest()
@@ -149,10 +163,16 @@ def _copy(body: Body, incoming: Incoming, inspector: Inspector) -> None:
         incoming.commit(count)
 
 
+def _check_small(upload: Upload, body: Body) -> None:
+    whole = body.peek_small()
+    if whole is not None:
+        actual = hashlib.sha256(whole).hexdigest()
+        if actual != upload.sha256:
+            raise ShaMismatch(actual)
+
+
 def _already_there(upload: Upload, store: EpisodeStore, index: EpisodeIndex, clock: Clock) -> Outcome | None:
     """The outcome for a name that is taken, made durable; None when it is free."""
-    if not store.exists(upload.key):
-        return None
     with store.hold(upload.key, wait_seconds=HOLD_SECONDS) as held:
         if held is None:
             return None

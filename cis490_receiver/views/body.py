@@ -19,7 +19,8 @@ from werkzeug.wrappers import Request
 from cis490_receiver.errors import BodyMalformed, BodyTimeout, BodyTruncated, EpisodeTooLarge
 from cis490_receiver.serving.direct import DirectStream
 
-#: An unread body up to this size is left to the server, which drains it and keeps the connection.
+#: A body up to this size is on its way as a whole before its head is judged. Unread, it is left to the server, which
+#: drains it and keeps the connection.
 SMALL_BODY_BYTES: Final = 64 * 1024
 #: What is read of a refused body so that its sender gets to read the answer.
 DRAIN_BYTES: Final = 64 << 20
@@ -40,11 +41,12 @@ class RequestBody:
         limit: int,
         *,
         direct: DirectStream | None = None,
+        sender_waits: bool = False,
         check_space: Callable[[], None] = lambda: None,
     ) -> None:
         """Read `stream`, by way of `direct` where there is one. `length` is what Content-Length announced,
-        None for a chunked body, of which at most `limit` bytes are taken. `check_space` is asked every
-        64 MiB and may raise."""
+        None for a chunked body, of which at most `limit` bytes are taken. With `sender_waits` nothing is sent before
+        the first read. `check_space` is asked every 64 MiB and may raise."""
         self._stream = stream
         self._direct = direct
         self._length = length
@@ -52,6 +54,9 @@ class RequestBody:
         self._check_space = check_space
         self._checked_at = 0
         self._ended = False
+        self._sender_waits = sender_waits
+        #: What was read and not given out yet.
+        self._peeked = memoryview(b"")
         self.received = 0
 
     @property
@@ -61,6 +66,29 @@ class RequestBody:
 
     def readinto(self, buffer: memoryview) -> int:
         """See `ingest.Body.readinto`."""
+        count = min(len(buffer), len(self._peeked))
+        if count == 0:
+            return self._take(buffer)
+        buffer[:count] = self._peeked[:count]
+        self._peeked = self._peeked[count:]
+        return count
+
+    def peek_small(self) -> bytes | None:
+        """See `ingest.Body.peek_small`. Of a chunked body, one byte more than a small one's is read at most."""
+        size = SMALL_BODY_BYTES if self._length is None else self._length
+        if self._sender_waits or size > SMALL_BODY_BYTES:
+            return None
+        buffer = memoryview(bytearray(size + 1))
+        filled = 0
+        while filled < len(buffer) and (count := self._take(buffer[filled:])) > 0:
+            filled += count
+        self._peeked = buffer[:filled]
+        return bytes(self._peeked) if filled <= size else None
+
+    def _take(self, buffer: memoryview) -> int:
+        """The next bytes of the stream into `buffer`; 0 at its end, once and again."""
+        if self._ended:
+            return 0
         wanted = len(buffer)
         if self._length is not None:
             wanted = min(wanted, self._length - self.received)
@@ -103,7 +131,10 @@ def request_body(
     """The body of `request`."""
     connection = request.environ.get("gunicorn.socket")
     direct = DirectStream.over(request.environ["wsgi.input"], connection)
-    body = RequestBody(request.stream, length, limit, direct=direct, check_space=check_space)
+    waits = "HTTP_EXPECT" in request.environ
+    body = RequestBody(
+        request.stream, length, limit, direct=direct, sender_waits=waits, check_space=check_space
+    )
     request.environ[_ENVIRON_KEY] = body
     return body
 

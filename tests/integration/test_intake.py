@@ -46,6 +46,23 @@ def test_both_ways_answer_alike(name: str, tmp_path: Path, monkeypatch: pytest.M
     assert dict(short.headers) == dict(long.headers)
 
 
+def test_both_ways_look_at_small_bodies_of_taken_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logfmt, "configure", lambda *_args, **_kwargs: None)
+    app = create_app(Settings(data_dir=tmp_path, disk_reserve_bytes=0))
+    intake = app.wsgi_app
+    assert isinstance(intake, Intake)
+    headers = {"X-Content-SHA256": EPISODE.sha256}
+    for way, first in ((intake, 201), (intake._flask_application, 200)):
+        answers = [
+            Client(way).put("/v1/episodes/h/e.tar.zst", headers=headers, data=data)
+            for data in (EPISODE.data, EPISODE.data[:-1] + b"\0", EPISODE.data)
+        ]
+        assert [answer.status_code for answer in answers] == [first, 400, 200]
+        assert answers[1].get_json()["code"] == "sha-mismatch"
+
+
 def test_no_header_changes_where_a_request_goes(start_receiver) -> None:  # type: ignore[no-untyped-def]
     receiver: Receiver = start_receiver()
     headers = put_headers(EPISODE) | {"PATH_INFO": "/v1/episodes/other/x.tar.zst", "SCRIPT_NAME": "/v1"}

@@ -47,6 +47,9 @@ class BytesBody:
             self._at_end()
         return len(piece)
 
+    def peek_small(self) -> bytes | None:
+        return self._rest
+
 
 def upload_of(host: str, episode: str, archive: Archive) -> Upload:
     return Upload(EpisodeKey(host, episode), archive.sha256, size_bytes=len(archive.data))

@@ -102,6 +102,13 @@ MUTANTS = (
         "a_body_of_another_digest_is_refused",
     ),
     Mutant(
+        "digest-trusted-under-a-taken-name",
+        INGEST,
+        "        _check_small(upload, body)\n",
+        "",
+        "a_body_of_another_digest_is_refused_under_a_taken_name",
+    ),
+    Mutant(
         "length-stands-for-content",
         CATALOG,
         "if self._position(connection) == (inode, end, _fingerprint(stream, end)):",

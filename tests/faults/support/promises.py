@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 from collections.abc import Callable
 from pathlib import Path
@@ -74,11 +75,37 @@ def a_body_of_another_digest_is_refused(data_dir: Path) -> None:
     raise AssertionError("a body that does not match was stored")
 
 
+def a_body_of_another_digest_is_refused_under_a_taken_name(data_dir: Path) -> None:
+    Driver(data_dir).do_start({})
+    driver = Driver(data_dir)
+    stored = b"what is stored"
+
+    def receive(data: bytes) -> bool:
+        return receive_episode(
+            Upload(KEY, hashlib.sha256(stored).hexdigest()),
+            BytesBody(data),
+            store=driver.store,
+            index=driver.index,
+            clock=SystemClock(),
+            inspector=TakeAll(),
+        ).new
+
+    assert receive(stored)
+    try:
+        receive(b"what has rotted")
+    except ShaMismatch as exc:
+        assert exc.details["actual_sha256"] == hashlib.sha256(b"what has rotted").hexdigest()
+    else:
+        raise AssertionError("a body that does not match was acknowledged")
+    assert not receive(stored)
+
+
 PROMISES: dict[str, Callable[[Path], None]] = {
     function.__name__: function
     for function in (
         recovery_leaves_live_uploads_alone,
         a_short_body_is_an_error,
         a_body_of_another_digest_is_refused,
+        a_body_of_another_digest_is_refused_under_a_taken_name,
     )
 }
