@@ -179,7 +179,9 @@ class Settings:
     notify_urls: tuple[str, ...] = _key(
         (), _urls, "where alerts are sent too, as apprise URLs (extra: notify)", secret=True
     )
-    head_seconds: int = _key(20, _integer(1, 3600), "time for the head of a request to arrive")
+    head_seconds: int = _key(
+        20, _integer(1, 3600), "time for a connection's first request to begin, and for each head to arrive"
+    )
     body_idle_seconds: int = _key(60, _integer(1, 3600), "longest pause within a body")
     body_min_bytes_per_second: int = _key(
         1024, _integer(0, 1 << 30), "slowest mean rate of a body, after its first 30 s; 0 is any"

@@ -12,7 +12,9 @@ import sys
 
 from cis490_receiver.config import load
 from cis490_receiver.errors import ConfigError
-from cis490_receiver.serving.worker import Worker, let_stop_reach_new_workers
+from cis490_receiver.serving.head import MAX_LINE_BYTES
+from cis490_receiver.serving.process import connection_limit, let_stop_reach_new_workers, raise_file_limit
+from cis490_receiver.serving.worker import Worker
 
 try:
     _settings = load()
@@ -26,6 +28,7 @@ with contextlib.suppress(AttributeError, OSError):
 
 Worker.settings = _settings
 let_stop_reach_new_workers()
+raise_file_limit()
 # What is made beside the episodes is as private as they are: files 0640, folders 0750.
 os.umask(0o027)
 
@@ -33,8 +36,11 @@ bind = _settings.bind
 worker_class = Worker
 workers = _settings.workers
 threads = _settings.threads
-# A slow upload holds a thread, which is cheap; connections that wait for their client hold none.
-worker_connections = _settings.threads + 400
+# A slow upload holds a thread, which is cheap; connections that wait for their client hold none. Beyond this
+# many, the one that can be missed most easily gives way to a new one.
+worker_connections = connection_limit(_settings.threads)
+# As long as the kernel lets it be (net.core.somaxconn).
+backlog = 4096
 # READY=1 goes to systemd when the application was really loaded, and a bad configuration stops the start.
 preload_app = True
 # gthread's heartbeat comes from its main loop: this ends a worker that hangs, never a long upload.
@@ -44,7 +50,7 @@ graceful_timeout = _settings.graceful_seconds
 keepalive = 75
 # The one that malformed requests are tried against, wherever another one is installed too.
 http_parser = "python"
-limit_request_line = 4094
+limit_request_line = MAX_LINE_BYTES
 limit_request_fields = 64
 limit_request_field_size = 8190
 control_socket_disable = True

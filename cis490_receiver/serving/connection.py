@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import functools
-import json
-import logging
 import select
 import socket
 import struct
@@ -15,21 +13,21 @@ from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
 from cis490_receiver.config import Settings
-from cis490_receiver.logfmt import event
-
-log = logging.getLogger(__name__)
+from cis490_receiver.serving.head import Head, judge
 
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 #: A body's mean rate is not judged before this many seconds.
 RATE_GRACE_SECONDS: Final = 30.0
-#: How long a connection that we close waits for the client to close it too.
-LINGER_SECONDS: Final = 2.0
-_LINGER_BYTES: Final = 1 << 20
-_LINGER_STEP: Final = 64 * 1024
+#: A body is not too slow for a crowded receiver before this many seconds.
+CROWD_GRACE_SECONDS: Final = 1.0
+#: What is read at once of what is thrown away.
+_DISCARD_BYTES: Final = 64 * 1024
+#: What is read at once of a head, and of the body behind it.
+_HEAD_STEP: Final = 8192
 #: How long a client may leave the bytes of an answer unread.
 SEND_SECONDS: Final = 60
-#: The longest single wait for bytes.
-_TICK_SECONDS: Final = 1
+#: The longest single wait for bytes; so soon a thread notices that its connection is to give way.
+_TICK_SECONDS: Final = 0.5
 _Read = TypeVar("_Read", bytes, int)
 
 
@@ -44,19 +42,23 @@ class ClientSocket(socket.socket):
         super().__init__(accepted.family, accepted.type, accepted.proto, fileno=accepted.detach())
         self._settings = settings
         super().settimeout(None)
+        self._head_held: bytes | None = None
+        self.start_head(b"")
+
+    def limit_waits(self) -> None:
+        """Set the kernel's limits, before a thread uses the connection."""
         self._limit_each(socket.SO_RCVTIMEO, _TICK_SECONDS)
         self._limit_each(socket.SO_SNDTIMEO, SEND_SECONDS)
-        self._head_held: bytes | None = None
-        self.start_head()
 
-    def _limit_each(self, option: int, seconds: int) -> None:
+    def _limit_each(self, option: int, seconds: float) -> None:
+        whole, micros = int(seconds), int(seconds % 1 * 1_000_000)
         try:
-            self.setsockopt(socket.SOL_SOCKET, option, struct.pack("ll", seconds, 0))
+            self.setsockopt(socket.SOL_SOCKET, option, struct.pack("ll", whole, micros))
         except OSError as exc:
             if exc.errno != errno.EINVAL:
                 raise
             # A 32-bit machine whose C library counts time in 64 bits.
-            self.setsockopt(socket.SOL_SOCKET, option, struct.pack("qq", seconds, 0))
+            self.setsockopt(socket.SOL_SOCKET, option, struct.pack("qq", whole, micros))
 
     def setblocking(self, flag: bool, /) -> None:
         """The server's wishes have no say in how long this connection may wait."""
@@ -64,14 +66,36 @@ class ClientSocket(socket.socket):
     def settimeout(self, value: float | None, /) -> None:
         """Nor have these."""
 
-    def start_head(self) -> None:
-        """From here on the bytes of a request's head are awaited."""
-        self._start("head", self._settings.head_seconds)
+    def start_head(self, ahead: bytes) -> None:
+        """From here on the head of the next request is collected; `ahead` was read of it already."""
+        self._start("head", 0)
+        self._must_give_way = False
+        self._ahead = ahead
+
+    def collect_head(self) -> Head:
+        """Take what has come of the head, without waiting for more; how far it is now."""
+        state = judge(self._ahead)
+        while state in (Head.SILENT, Head.BEGUN):
+            try:
+                data = super().recv(_HEAD_STEP, socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                break
+            except OSError:
+                return Head.ENDED
+            self._ahead = self._ahead + data if self._ahead else data
+            state = judge(self._ahead, ended=not data)
+        return state
+
+    @property
+    def head_bytes(self) -> int:
+        """How much of the head has come."""
+        return len(self._ahead)
 
     def start_body(self, *, continue_owed: bool) -> None:
         """From here on the bytes of a body are awaited; with `continue_owed` the client sends none of
         them before it is told to. The next thing to be sent is the head of the answer."""
         self._start("body", self._settings.body_max_seconds)
+        self._must_give_way = False
         self.continue_owed = continue_owed
         self._head_held = b""
 
@@ -84,23 +108,21 @@ class ClientSocket(socket.socket):
         self._started = time.monotonic()
         self._seconds = seconds
         self._received = 0
+        self._reading = False
         #: Whether the client still waits for leave to send its body.
         self.continue_owed = False
 
     def recv(self, size: int, flags: int = 0, /) -> bytes:
-        """recv(2), within the time that the client has left. A head that does not come in time is
-        answered here and then looks like the connection's end.
+        """recv(2), within the time that the client has left. Of a head it gives what was collected, however
+        much that is, and then the end: a head that a thread has needs no further byte.
 
         Raises:
             TimeoutError: the time ran out.
         """
-        try:
-            data = self._in_time(functools.partial(super().recv, size, flags))
-        except TimeoutError:
-            if self._phase != "head":
-                raise
-            self._refuse_slow_head()
-            return b""
+        if self._phase == "head":
+            data, self._ahead = self._ahead, b""
+            return data
+        data = self._in_time(functools.partial(super().recv, size, flags))
         self._received += len(data)
         return data
 
@@ -141,28 +163,62 @@ class ClientSocket(socket.socket):
         finally:
             super().settimeout(None)
 
-    def linger(self) -> None:
-        """Let the client read its answer before the connection closes (RFC 9112 §9.6): end our side, and
-        read what still comes, within limits. Done here, in a thread, because the server's own way of
-        doing it would hold up its main loop; that finds nothing left to wait for."""
+    def send_last(self, answer: bytes) -> None:
+        """Send what can be sent of `answer` without waiting, and end our side."""
+        with contextlib.suppress(OSError):
+            super().send(answer, socket.MSG_DONTWAIT)
+        self.end_our_side()
+
+    def end_our_side(self) -> None:
+        """Nothing more will be sent, and what still comes is thrown away."""
+        self.start_drain(0)
         with contextlib.suppress(OSError):
             self.shutdown(socket.SHUT_WR)
-            self.start_drain(LINGER_SECONDS)
-            while self._received < _LINGER_BYTES and self.recv(_LINGER_STEP):
-                pass
-        self.start_drain(0)
+
+    def discard(self, limit: int) -> bool:
+        """Throw away what has come, without waiting for more. Whether more may come: the client has not ended its
+        side, and `limit` bytes have not been thrown away yet."""
+        try:
+            count = len(super().recv(_DISCARD_BYTES, socket.MSG_DONTWAIT))
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        self._received += count
+        return count > 0 and self._received < limit
+
+    def crowding_rate(self) -> float | None:
+        """The mean rate in bytes a second at which a thread receives a body that it waits for right now, once there
+        was some time to judge it; None when the thread does something else."""
+        seconds = time.monotonic() - self._started
+        if not self._reading or self._must_give_way or seconds < CROWD_GRACE_SECONDS:
+            return None
+        return self._received / seconds
+
+    @property
+    def gives_way(self) -> bool:
+        """Whether it was told to."""
+        return self._must_give_way
+
+    def give_way(self) -> None:
+        """Soon, the thread that waits for this client's bytes is told that the time ran out."""
+        self._must_give_way = True
 
     def _in_time(self, read: Callable[[], _Read]) -> _Read:
         if self.continue_owed:
             self.continue_owed = False
             self._send(_CONTINUE)
         limit = self._limit()
-        while True:
-            left = limit - time.monotonic()
-            if left <= 0 or (left < _TICK_SECONDS and not self.has_input(left)):
-                raise TimeoutError("the client is too slow")
-            with contextlib.suppress(BlockingIOError):
-                return read()
+        self._reading = True
+        try:
+            while True:
+                left = limit - time.monotonic()
+                if self._must_give_way or left <= 0 or (left < _TICK_SECONDS and not self.has_input(left)):
+                    raise TimeoutError("the client is too slow")
+                with contextlib.suppress(BlockingIOError):
+                    return read()
+        finally:
+            self._reading = False
 
     def _send(self, data: bytes) -> None:
         sent = self._send_some(data)
@@ -191,21 +247,3 @@ class ClientSocket(socket.socket):
         if slowest == 0:
             return end
         return min(end, self._started + RATE_GRACE_SECONDS + self._received / slowest)
-
-    def _refuse_slow_head(self) -> None:
-        if self._received:
-            log.warning(event("slow-head", received=self._received))
-            with contextlib.suppress(OSError):
-                self._send(
-                    json_response("408 Request Timeout", "head-timeout", "the request's head came too slowly")
-                )
-
-
-def json_response(status: str, code: str, message: str) -> bytes:
-    """An error as the bytes of a whole response, for where there is no application."""
-    body = json.dumps({"error": message, "code": code}).encode("ascii")
-    head = (
-        f"HTTP/1.1 {status}\r\nConnection: close\r\nContent-Type: application/json\r\n"
-        f"Content-Length: {len(body)}\r\n\r\n"
-    )
-    return head.encode("ascii") + body

@@ -1,7 +1,10 @@
 """What we ask of gunicorn beyond its gthread worker.
 
+- Threads for requests alone. gthread gives a thread to a connection that says nothing yet, to a head that comes byte by
+  byte, and to a client that does not close its side; a few hundred of those would lock everybody out. Here they wait in
+  the main loop.
 - Patience with an end. gthread has no read timeout, so a client that stalls would hold a thread for ever.
-  Here every read is bounded: the head as a whole, a body by its longest pause, its mean rate and its total
+  Here every wait is bounded: for a head as a whole, for a body by its longest pause, its mean rate and its total
   time.
 - ``Expect: 100-continue`` for real. gunicorn answers it before the application runs, which invites a
   body that may be refused; here the interim answer leaves with the first read of the body (RFC 9110
@@ -15,110 +18,295 @@ plain path goes without.
 from __future__ import annotations
 
 import contextlib
+import errno
+import functools
 import logging
-import os
 import queue
-import signal
+import selectors
 import socket
+import time
+from collections import deque
+from collections.abc import Iterable
 from typing import Any, Final
 
 from gunicorn.http import errors as http_errors
-from gunicorn.workers.gthread import _DEFER, DEFAULT_WORKER_DATA_TIMEOUT, TConn, ThreadWorker
+from gunicorn.workers.gthread import DEFAULT_WORKER_DATA_TIMEOUT, STOP_KEEPALIVE_LINGER, TConn, ThreadWorker
 
 from cis490_receiver.config import Settings
 from cis490_receiver.logfmt import event, quoted
-from cis490_receiver.serving.connection import ClientSocket, json_response
+from cis490_receiver.serving.connection import ClientSocket
+from cis490_receiver.serving.head import Head
+from cis490_receiver.serving.refusals import describe, json_response
+from cis490_receiver.serving.waiting import Wait, WaitingRoom
 
 log = logging.getLogger(__name__)
 
 #: How long a thread stays with a connection for its next request, as long as there are threads to spare.
 STAY_SECONDS: Final = 0.05
-
-
-def let_stop_reach_new_workers() -> None:
-    """See to it that a worker that is told to stop before it listens for that stops.
-
-    A forked worker has the master's signal handlers until it installs its own. A SIGTERM in between lands
-    in the master's handler, in the wrong process, and is lost: the master then waits for the worker for
-    the whole graceful timeout. Here the signal's default action, which ends the worker, is in force from its
-    first moment on.
-    """
-    stops = {signal.SIGTERM, signal.SIGQUIT, signal.SIGINT}
-
-    def block() -> None:
-        signal.pthread_sigmask(signal.SIG_BLOCK, stops)
-
-    def unblock() -> None:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, stops)
-
-    def reset_and_unblock() -> None:
-        for number in stops:
-            signal.signal(number, signal.SIG_DFL)
-        unblock()
-
-    os.register_at_fork(before=block, after_in_parent=unblock, after_in_child=reset_and_unblock)
+#: So few at a time that several workers share a burst of new connections.
+ACCEPT_AT_ONCE: Final = 4
+#: How long a connection that we close waits for the client to close it too, and for how many bytes.
+LINGER_SECONDS: Final = 2.0
+LINGER_BYTES: Final = 1 << 20
+#: How much later than others a worker without a thread to spare accepts.
+LATE_SECONDS: Final = 0.1
+#: When requests wait for a thread, a body whose mean rate is below this loses its own.
+CROWDED_BYTES_PER_SECOND: Final = 16 * 1024
+#: How often it is logged that something gave way.
+WARN_SECONDS: Final = 60.0
 
 
 class Worker(ThreadWorker):
-    """gunicorn's gthread worker on `ClientSocket` connections."""
+    """gunicorn's gthread worker on `ClientSocket` connections.
+
+    Its main loop alone accepts, collects heads, and sees connections out; a thread has a connection from a whole head
+    to the end of the answer. When there are too many connections, the one that can be missed most easily gives way
+    (see `Wait`); when there are too few threads, the bodies that come most slowly do.
+    """
 
     #: Set by etc/gunicorn.conf.py before the workers are forked.
     settings: Settings
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._room = WaitingRoom()
+        #: The connections that have a thread, or wait for one.
+        self._busy: set[TConn] = set()
+        #: Those that wait for one.
+        self._queue: deque[TConn] = deque()
+        self._newest_first = True
+        self._relief_at = 0.0
+        self._warned_at: dict[str, float] = {}
+
+    # What gunicorn's main loop asks.
+
     @property
     def worker_connections(self) -> int:
-        """How many connections the worker may have before it stops accepting: as many as it has threads for,
-        beside those that wait for their client and need none. So what a busy worker cannot serve is left
-        to the others, and does not queue behind its slow uploads.
-        """
-        idle = len(self.keepalived_conns) + len(self.pending_conns)
-        return min(int(self.cfg.worker_connections), int(self.cfg.threads) + idle)
+        """Gunicorn accepts while it has fewer connections than this: as long as there is a thread to spare. So
+        what a busy worker cannot serve is left to the others, and does not queue behind its uploads."""
+        return int(self.nr_conns) + (len(self._busy) < int(self.cfg.threads))
 
     @worker_connections.setter
     def worker_connections(self, value: int) -> None:
-        """Gunicorn sets it to what the configuration says, which is looked up above."""
+        """Gunicorn sets it to what the configuration says, which is looked up where it counts."""
 
     def wait_for_and_dispatch_events(self, timeout: float) -> None:
         """One turn of the main loop. Requests that ended are seen to even when the byte that should have said
         so was lost: a worker that takes them for busy would accept nobody any more."""
-        super().wait_for_and_dispatch_events(timeout)
+        crowded = len(self._busy) >= int(self.cfg.threads)
+        super().wait_for_and_dispatch_events(min(timeout, LATE_SECONDS) if crowded else timeout)
         with contextlib.suppress(queue.Empty):
             while True:
                 self.method_queue._queue.get_nowait()()
+        if len(self._busy) >= int(self.cfg.threads):
+            self._relieve()
+        else:
+            self._relief_at = time.monotonic() + LATE_SECONDS
+
+    def murder_keepalived(self, force: bool = False) -> None:
+        """Close every connection that waits, when the worker ends."""
+        if force:
+            for conn in self._room.all():
+                self._close(conn)
+
+    def murder_pending(self) -> None:
+        """See to the connections that waited for too long."""
+        for conn, wait in self._room.expired(time.monotonic()):
+            self._give_up(conn, wait)
 
     def _cap_keepalive(self, deadline: float) -> None:
-        """Called by gunicorn when the worker is to stop. Connections that never said anything need not hold it up any
-        longer than those that are kept alive."""
-        super()._cap_keepalive(deadline)
-        for conn in self.pending_conns:
-            conn.timeout = min(conn.timeout, deadline)
+        """Called by gunicorn when the worker is to stop: requests that have not begun need not hold it up."""
+        self._room.hurry(deadline)
+
+    # From accept(2) to a thread.
+
+    def accept(self, listener: Any, count: int = ACCEPT_AT_ONCE) -> None:
+        """Take up to `count` new connections."""
+        with contextlib.suppress(BlockingIOError, ConnectionAbortedError):
+            for _ in range(count):
+                self._accept_one(listener)
+
+    def _accept_one(self, listener: Any) -> None:
+        try:
+            client, address = listener.accept()
+        except OSError as exc:
+            if exc.errno not in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
+                raise
+            if not self._make_room():
+                # Nothing to be done but to wait for a request's end.
+                time.sleep(LATE_SECONDS)
+            raise BlockingIOError from exc
+        self.nr_conns += 1
+        if self.nr_conns > int(self.cfg.worker_connections):
+            self._make_room()
+        conn = TConn(self.cfg, ClientSocket(client, self.settings), address, listener.getsockname())
+        # What gunicorn waits for in a thread has been waited for here.
+        conn.data_ready = True
+        self._await_head(conn, Wait.SILENT, self.settings.head_seconds)
+
+    def _await_head(self, conn: TConn, wait: Wait, seconds: float) -> None:
+        """Give `conn` to a thread when its next head is whole, which it may be already."""
+        state = conn.sock.collect_head()
+        if state in (Head.SILENT, Head.BEGUN):
+            self.poller.register(conn.sock, selectors.EVENT_READ, functools.partial(self._on_readable, conn))
+        self._room.put(conn, wait, seconds)
+        self._go_on(conn, state)
+
+    def _on_readable(self, conn: TConn, _socket: object) -> None:
+        if conn not in self._room:
+            # It gave way within this turn.
+            return
+        if self._room.wait_of(conn) is not Wait.LINGER:
+            self._go_on(conn, conn.sock.collect_head())
+        elif not conn.sock.discard(LINGER_BYTES):
+            self._close(conn)
+
+    def _go_on(self, conn: TConn, state: Head) -> None:
+        if state is Head.WHOLE:
+            self._leave_room(conn)
+            self.enqueue_req(conn)
+        elif state is Head.ENDED:
+            self._close(conn)
+        elif state is Head.TOO_LARGE:
+            self._refuse(
+                conn, "431 Request Header Fields Too Large", "headers-too-large", "the headers are too large"
+            )
+        elif state is Head.BEGUN and self._room.wait_of(conn) is not Wait.HEAD:
+            self._room.put(conn, Wait.HEAD, self.settings.head_seconds)
+
+    def enqueue_req(self, conn: TConn) -> None:
+        """Let a thread serve `conn`, as soon as there is one."""
+        self._busy.add(conn)
+        if len(self._busy) - len(self._queue) > int(self.cfg.threads):
+            self._queue.append(conn)
+        else:
+            super().enqueue_req(conn)
+
+    def _serve_next(self) -> None:
+        """Give the thread that is free now to a request that waits: to the newest and to the oldest in turns, so that
+        neither a burst of others nor a steady stream of them keeps anybody out."""
+        if self._queue:
+            self._newest_first = not self._newest_first
+            super().enqueue_req(self._queue.popleft() if self._newest_first else self._queue.pop())
+
+    # From a thread to the end.
+
+    def finish_request(self, conn: TConn, future: Any) -> None:
+        """A thread is done with `conn`; runs in the main loop."""
+        self._busy.discard(conn)
+        self._serve_next()
+        kept = not future.cancelled() and future.exception() is None and future.result()
+        if kept:
+            self._await_head(
+                conn, Wait.KEPT, float(self.cfg.keepalive if self.alive else STOP_KEEPALIVE_LINGER)
+            )
+        else:
+            conn.sock.end_our_side()
+            self._linger(conn)
+
+    def _refuse(self, conn: TConn, status: str, code: str, message: str) -> None:
+        """Answer a head that no thread will see, and see the client out."""
+        log.warning(event("bad-http", status=status, code=code, received=conn.sock.head_bytes))
+        self._leave_room(conn)
+        conn.sock.send_last(json_response(status, code, message))
+        self._linger(conn)
+
+    def _linger(self, conn: TConn) -> None:
+        """Let the client read its answer before the connection closes (RFC 9112 §9.6): read what still comes, within
+        limits, until it ends its side."""
+        if not conn.sock.discard(LINGER_BYTES):
+            self._close(conn)
+            return
+        self.poller.register(conn.sock, selectors.EVENT_READ, functools.partial(self._on_readable, conn))
+        self._room.put(conn, Wait.LINGER, LINGER_SECONDS)
+
+    def _give_up(self, conn: TConn, wait: Wait) -> None:
+        if wait is Wait.HEAD:
+            log.warning(event("slow-head", received=conn.sock.head_bytes))
+            self._leave_room(conn)
+            conn.sock.send_last(
+                json_response("408 Request Timeout", "head-timeout", "the request's head came too slowly")
+            )
+            self._linger(conn)
+        else:
+            self._close(conn)
+
+    def _leave_room(self, conn: TConn) -> None:
+        self._room.remove(conn)
+        with contextlib.suppress(KeyError, ValueError, OSError):
+            self.poller.unregister(conn.sock)
+
+    def _close(self, conn: TConn) -> None:
+        self._leave_room(conn)
+        self.nr_conns -= 1
+        conn.close()
+
+    # When there is not enough for all.
+
+    def _make_room(self) -> bool:
+        """Close the connection that can be missed most easily; False when every one has a thread."""
+        while (conn := self._room.oldest()) is not None:
+            if self._room.wait_of(conn) in (Wait.SILENT, Wait.KEPT):
+                state = conn.sock.collect_head()
+                if state is not Head.SILENT:
+                    # It has spoken since the main loop last looked.
+                    self._go_on(conn, state)
+                    continue
+            self._warn("too-many-connections", connections=self.nr_conns)
+            self._close(conn)
+            return True
+        return False
+
+    def _relieve(self) -> None:
+        """All threads are taken. Requests that wait for one get those of bodies that come too slowly, and so do a few
+        that may come next. As many new connections as could have a thread in this way are accepted, late enough that
+        another worker with threads to spare would have had them."""
+        now = time.monotonic()
+        if now < self._relief_at:
+            return
+        self._relief_at = now + LATE_SECONDS
+        socks = [conn.sock for conn in self._busy]
+        leaving = sum(sock.gives_way for sock in socks)
+        slow = _slowest(socks)
+        if self.alive and (slow or leaving):
+            for listener in self.sockets:
+                self.accept(listener, max(len(slow) + leaving - len(self._queue), 1))
+        if self._queue:
+            self._warn("too-few-threads", threads=self.cfg.threads)
+            wanted = len(self._queue) + int(self.cfg.threads) // 16
+            for sock in slow[: max(wanted - leaving, 0)]:
+                sock.give_way()
+
+    def _warn(self, name: str, **fields: object) -> None:
+        """Log that something gave way, once in a while."""
+        now = time.monotonic()
+        if now >= self._warned_at.get(name, now):
+            self._warned_at[name] = now + WARN_SECONDS
+            log.warning(event(name, **fields))
+
+    # In a thread.
 
     def handle(self, conn: TConn) -> Any:
         """Serve the requests of a connection that come one upon the other; runs in a thread."""
-        if not isinstance(conn.sock, ClientSocket):
-            conn.sock = ClientSocket(conn.sock, self.settings)
         if not conn.initialized:
-            if not conn.sock.has_input(0):
-                # A connection that says nothing yet waits in the poller, not in a thread.
-                return _DEFER
-            conn.data_ready = True
+            conn.sock.limit_waits()
         while True:
-            conn.sock.start_head()
             kept = super().handle(conn)
-            if kept is False:
-                conn.sock.linger()
-            if kept is not True or not self._may_stay(conn):
+            if kept is not True:
+                return kept
+            conn.sock.start_head(conn.parser.unreader.take_buffered())
+            if not self._may_stay(conn):
                 return kept
 
     def _may_stay(self, conn: TConn) -> bool:
         """Whether this thread goes on with the connection's next request, because it is there or comes at once.
         That spares the way through the main loop, which costs as much as the request's own HTTP."""
-        busy = self.nr_conns - len(self.keepalived_conns) - len(self.pending_conns)
-        if busy >= int(self.cfg.threads) or not self.alive:
+        if len(self._busy) >= int(self.cfg.threads) or not self.alive:
             return False
-        if conn.parser.unreader.buf.getvalue():
-            return True
-        return bool(conn.sock.has_input(STAY_SECONDS)) and self.alive
+        state = conn.sock.collect_head()
+        if state is Head.SILENT and conn.sock.has_input(STAY_SECONDS):
+            state = conn.sock.collect_head()
+        return state is Head.WHOLE and self.alive
 
     def handle_request(self, req: Any, conn: TConn) -> Any:
         """Hand a request whose head was read to the application."""
@@ -136,7 +324,7 @@ class Worker(ThreadWorker):
     def handle_error(self, req: Any, client: socket.socket, addr: Any, exc: Exception) -> None:
         """Answer a request that never reached the application, or that the application could not end."""
         if isinstance(exc, http_errors.ParseException):
-            status, code, message = _describe(exc)
+            status, code, message = describe(exc)
             # Its class alone: its text has what the client sent, a token among it.
             log.warning(event("bad-http", status=status, code=code, reason=type(exc).__name__))
         else:
@@ -148,13 +336,7 @@ class Worker(ThreadWorker):
                 client.end_answer()
 
 
-def _describe(exc: http_errors.ParseException) -> tuple[str, str, str]:
-    if isinstance(exc, http_errors.InvalidHeader) and getattr(exc, "hdr", None) == "CONTENT-LENGTH":
-        return "400 Bad Request", "bad-content-length", "bad Content-Length"
-    if isinstance(exc, http_errors.LimitRequestLine):
-        return "414 URI Too Long", "uri-too-long", "the request line is too long"
-    if isinstance(exc, http_errors.LimitRequestHeaders):
-        return "431 Request Header Fields Too Large", "headers-too-large", "the headers are too large"
-    if isinstance(exc, http_errors.ExpectationFailed):
-        return "417 Expectation Failed", "expectation-failed", "only Expect: 100-continue is understood"
-    return "400 Bad Request", "bad-http", "this is not a request that HTTP/1.1 allows"
+def _slowest(socks: Iterable[ClientSocket]) -> list[ClientSocket]:
+    """Those whose bodies come too slowly for a receiver without a thread to spare, the slowest first."""
+    rates = [(rate, sock) for sock in socks if (rate := sock.crowding_rate()) is not None]
+    return [sock for rate, sock in sorted(rates, key=lambda pair: pair[0]) if rate < CROWDED_BYTES_PER_SECOND]
