@@ -11,6 +11,7 @@ from cis490_receiver.files import atomic
 from cis490_receiver.index.local import LocalIndex
 from cis490_receiver.index.reports import ReportFolder
 from cis490_receiver.storage.filesystem import FilesystemStore
+from cis490_receiver.storage.inventory import FilesystemInventory
 
 _OWN_FOLDERS: Final = frozenset({"episodes", "incoming", "quarantine"})
 
@@ -38,6 +39,11 @@ def open_backends(settings: Settings) -> tuple[FilesystemStore, LocalIndex]:
 def use_backends(settings: Settings) -> tuple[FilesystemStore, LocalIndex]:
     """The local store and index as they are, nothing made."""
     return FilesystemStore(settings.data_dir), LocalIndex(settings.data_dir)
+
+
+def use_inventory(settings: Settings) -> FilesystemInventory:
+    """The local store, to be looked at without being read."""
+    return FilesystemInventory(settings.data_dir)
 
 
 def open_reports(settings: Settings) -> ReportFolder | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import random
 import shutil
 from collections.abc import Callable, Container
 from dataclasses import dataclass
@@ -13,9 +14,9 @@ import click
 
 from cis490_receiver import logfmt, page
 from cis490_receiver.clock import Clock, SystemClock
-from cis490_receiver.commands.failures import fail
-from cis490_receiver.commands.fleet import look
-from cis490_receiver.commands.shared import index_folder, json_option
+from cis490_receiver.commands.failures import fail, reason
+from cis490_receiver.commands.fleet import look, look_at_episodes
+from cis490_receiver.commands.shared import episodes_folder, index_folder, json_option
 from cis490_receiver.config import Settings, load
 from cis490_receiver.errors import ReceiverError
 from cis490_receiver.logfmt import event
@@ -26,7 +27,7 @@ from cis490_receiver.monitor.diagnosis import diagnose, is_watched
 from cis490_receiver.monitor.facts import Facts
 from cis490_receiver.monitor.mutes import Mute, MuteFile
 from cis490_receiver.monitor.states import ACTIVE, count_states
-from cis490_receiver.monitor.symptoms import GONE, SILENT, WHILE_WATCHED, Symptom
+from cis490_receiver.monitor.symptoms import CANNOT_LOOK, GONE, SILENT, WHILE_WATCHED, Symptom
 from cis490_receiver.policy.gate import age_text
 
 log = logging.getLogger(__name__)
@@ -53,6 +54,11 @@ class Findings:
         return [symptom for symptom in self.symptoms if symptom.host_id not in self.muted]
 
     @property
+    def looked(self) -> int:
+        """How many indexed episodes were looked at."""
+        return presence.looked if (presence := self.facts.receiver.presence) else 0
+
+    @property
     def fleet_is_gone(self) -> bool:
         """Whether hosts are gone and none ships any more."""
         return self.states[GONE] > 0 and not self.states[ACTIVE] and not self.states[SILENT]
@@ -66,7 +72,7 @@ def health_check(settings: Settings, clock: Clock) -> Findings:
     """
     folder = settings.data_dir
     now_ns = clock.now_ns()
-    facts = look(settings, now_ns)
+    facts = _look(settings, now_ns)
     symptoms = diagnose(facts, settings)
     muted = MuteFile(folder).active(now_ns)
     watched = {host.host_id for host in facts.hosts if is_watched(host, now_ns, settings)}
@@ -83,6 +89,20 @@ def health_check(settings: Settings, clock: Clock) -> Findings:
     heartbeat.touch(folder)
     states = count_states(facts, settings, muted)
     return Findings(facts, states, symptoms, muted, new_alerts or [], delivered)
+
+
+def _look(settings: Settings, now_ns: int) -> Facts:
+    """The facts. That they cannot be had is raised too: nobody may be there to read standard error."""
+    try:
+        index_folder(settings)
+        return look(settings, now_ns, look_at_episodes(settings, now_ns, random.Random()))  # noqa: S311
+    except (ReceiverError, OSError) as exc:
+        symptom = Symptom(None, CANNOT_LOOK, now_ns, reason(exc), "run: cis490-receiver health-check")
+        alerts = AlertLog(settings.data_dir)
+        raised = _raise_new(alerts, [symptom], now_ns, muted=(), may_end=lambda _key: False)
+        notify.to_syslog(raised or [], settings.syslog_address)
+        _notify_people(settings, now_ns)
+        raise
 
 
 def _raise_new(
@@ -127,7 +147,7 @@ def command(quiet: bool, as_json: bool) -> None:
     gone: once a day), however often and however many at once this runs. Exit status 1: something is wrong now.
     """
     settings = load()
-    index_folder(settings)
+    episodes_folder(settings)
     logfmt.configure(settings.log_level)
     try:
         findings = health_check(settings, SystemClock())
@@ -150,6 +170,8 @@ def _as_dict(findings: Findings) -> dict[str, Any]:
         "at_wall": wall_time(findings.facts.now_ns),
         "hosts": len(findings.facts.hosts),
         "hosts_by_state": findings.states,
+        "episodes": findings.facts.receiver.episodes,
+        "episodes_looked_at": findings.looked,
         "fleet_gone": findings.fleet_is_gone,
         "symptoms": [
             {
@@ -174,7 +196,7 @@ def _print(findings: Findings) -> None:
     if not findings.symptoms:
         well = "nothing is wrong, and no host has shipped yet"
         if findings.facts.hosts:
-            well = f"all well: {_hosts(findings.states)}, nothing to look at"
+            well = f"all well: {_hosts(findings.states)}, {_episodes(findings)}"
         click.secho(well, fg="green")
         return
     width = max(len(symptom.host_id or "(receiver)") for symptom in findings.symptoms)
@@ -190,9 +212,13 @@ def _print(findings: Findings) -> None:
     if findings.fleet_is_gone:
         click.secho("the whole fleet is gone: " + _NONE_SHIPS, fg="red", bold=True)
     click.echo(
-        f"{_hosts(findings.states)}; {_count(len(findings.loud), 'symptom')}, "
+        f"{_hosts(findings.states)}, {_episodes(findings)}; {_count(len(findings.loud), 'symptom')}, "
         f"{_count(len(findings.new_alerts), 'new alert')}"
     )
+
+
+def _episodes(findings: Findings) -> str:
+    return f"{findings.looked} of {_count(findings.facts.receiver.episodes, 'episode')} looked at"
 
 
 def _hosts(states: dict[str, int]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Protocol
@@ -68,6 +69,11 @@ class EpisodeIndex(Protocol):
         Raises:
             BadRequest: `cursor` is none that this index gave.
         """
+        ...
+
+    def sample(self, count: int, choose: random.Random) -> Sequence[Episode]:
+        """At most `count` episodes that chance picks, each about as likely as any other. Costs what it gives,
+        not what there are episodes."""
         ...
 
     def hosts(self) -> Sequence[HostSummary]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import random
 import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -99,6 +100,19 @@ class LocalIndex:
             rows = [Episode(*row) for row in connection.execute(sql, (*values, limit + 1))]
             more = len(rows) > limit
             return Page(rows[:limit], _encode_cursor(rows[limit - 1]) if more else None)
+
+        return self._catalog.read(query)
+
+    def sample(self, count: int, choose: random.Random) -> Sequence[Episode]:
+        """See `EpisodeIndex.sample`."""
+        sql = f"SELECT {_COLUMNS} FROM episodes WHERE rowid >= ? ORDER BY rowid LIMIT 1"
+
+        def query(connection: sqlite3.Connection) -> list[Episode]:
+            last = connection.execute("SELECT max(rowid) FROM episodes").fetchone()[0] or 0
+            chosen = sorted({choose.randint(1, last) for _ in range(count if last else 0)})
+            rows = [connection.execute(sql, (rowid,)).fetchone() for rowid in chosen]
+            # Two of them may have led to one row, across a gap; or to none, when rows went meanwhile.
+            return [Episode(*row) for row in dict.fromkeys(rows) if row is not None]
 
         return self._catalog.read(query)
 

@@ -2,7 +2,7 @@
 
 A duration is exceeded when it is longer than the limit: at exactly 30 minutes a host is not yet silent. Something
 is within the look-back when it is no older than it: a host is silent up to its last instant, and gone behind it.
-Facts from the future (a clock that was set back) are as good as new ones.
+Facts from the future (a clock that was set back) are as good as new ones, and the receiver's own affair.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from cis490_receiver.policy.gate import age_text
 
 def diagnose(facts: Facts, settings: Settings) -> list[Symptom]:
     """Every symptom that `facts` show, the receiver's own first."""
-    found = list(receiver_symptoms(facts.receiver, facts.now_ns, settings))
+    found = list(receiver_symptoms(facts, settings))
     for host in facts.hosts:
         found += _host_symptoms(host, facts, settings)
     return found

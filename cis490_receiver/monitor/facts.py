@@ -10,6 +10,7 @@ from cis490_receiver.config import Settings
 from cis490_receiver.errors import ReceiverError
 from cis490_receiver.index.base import EpisodeIndex, HostSummary, RejectionLog, ReportStore
 from cis490_receiver.models import Rejection, Report, failed_checks
+from cis490_receiver.monitor.presence import Presence
 from cis490_receiver.monitor.retirements import Retirement
 from cis490_receiver.policy.gate import GateSnapshot
 from cis490_receiver.storage.base import EpisodeStore
@@ -62,6 +63,10 @@ class ReceiverFacts:
     bad_lines: int
     #: Files that were moved out of the way because they are damaged.
     quarantined: int = 0
+    #: Indexed.
+    episodes: int = 0
+    #: What was seen of them; None when nobody looked.
+    presence: Presence | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +89,7 @@ def gather(
     gate: GateSnapshot | None,
     quarantined: int = 0,
     retirements: Mapping[str, Retirement] = MappingProxyType({}),
+    presence: Presence | None = None,
 ) -> Facts:
     """Look at what was stored, refused and reported. Costs what there are hosts and recent refusals, not
     what there are episodes."""
@@ -109,7 +115,12 @@ def gather(
     except ReceiverError:
         free_bytes = None
     receiver = ReceiverFacts(
-        free_bytes=free_bytes, gate=gate, bad_lines=index.bad_lines(), quarantined=quarantined
+        free_bytes=free_bytes,
+        gate=gate,
+        bad_lines=index.bad_lines(),
+        quarantined=quarantined,
+        episodes=sum(summary.episodes for summary in summaries.values()),
+        presence=presence,
     )
     return Facts(now_ns=now_ns, hosts=tuple(hosts), receiver=receiver)
 

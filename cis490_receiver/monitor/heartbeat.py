@@ -16,8 +16,10 @@ def touch(data_dir: Path) -> None:
 
 
 def age_seconds(data_dir: Path, now_ns: int) -> float | None:
-    """How long ago it last ran; None when it never did."""
+    """How long ago it last ran; None when it never did, or the mark is so far in the future that it tells nothing: the
+    clock was set back, and it has not run since."""
     try:
-        return (now_ns - (data_dir / HEARTBEAT_FILE).stat().st_mtime_ns) / 1e9
+        age = (now_ns - (data_dir / HEARTBEAT_FILE).stat().st_mtime_ns) / 1e9
     except OSError:
         return None
+    return None if age < -STALE_SECONDS else age

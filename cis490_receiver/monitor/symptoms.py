@@ -15,6 +15,10 @@ COMMIT_AGING: Final = "commit-aging"
 DISK_LOW: Final = "disk-low"
 GATE_STALE: Final = "gate-stale"
 INDEX_DAMAGED: Final = "index-damaged"
+EPISODES_MISSING: Final = "episodes-missing"
+EPISODES_UNINDEXED: Final = "episodes-unindexed"
+CLOCK_BEHIND: Final = "clock-behind"
+CANNOT_LOOK: Final = "cannot-look"
 #: What a host is told of only as long as it is watched: that it is not seen any more does not mean that it ended.
 WHILE_WATCHED: Final = frozenset({SILENT, GONE, UNSTAMPED, DOCTOR_STALE, COMMIT_AGING})
 #: Raised at most once a day, not every hour.

@@ -6,7 +6,8 @@ writers of a name exactly one wins, and nothing that was published is ever repla
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import random
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import BinaryIO, Protocol
 
@@ -172,4 +173,25 @@ class EpisodeStore(Protocol):
 
     def all_keys(self) -> Iterator[EpisodeKey]:
         """Every published episode, in no particular order."""
+        ...
+
+
+class Inventory(Protocol):
+    """What can be seen of stored episodes without reading them. Each question costs the same however much is
+    stored."""
+
+    def size_of(self, key: EpisodeKey) -> int | None:
+        """How many bytes are published under `key`; None when nothing is.
+
+        Raises:
+            StorageFailed: it cannot be told.
+        """
+        ...
+
+    def set_aside_since(self, key: EpisodeKey, ns: int) -> bool:
+        """Whether a copy of `key` was quarantined since `ns` (nanoseconds since the epoch)."""
+        ...
+
+    def some_keys(self, count: int, choose: random.Random, *, before_ns: int) -> Sequence[EpisodeKey]:
+        """At most `count` episodes that are published, and were so before `before_ns`."""
         ...

@@ -297,7 +297,7 @@ def test_a_monitor_that_cannot_look_on_a_full_disk_says_so(
     ballast = full.fill(leave=0)
     status, told, complaint = monitor.run()
     assert (status, told) == (1, [])
-    assert "health-check: could not look: " in complaint
+    assert "cis490-receiver: could not look: " in complaint
     assert complaint.endswith(f"; 0 MiB free in {receiver.data_dir}\n")
     ballast.unlink()
     assert monitor.run() == (0, [], "")

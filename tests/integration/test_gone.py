@@ -65,7 +65,10 @@ def test_a_dead_fleet_is_not_well(receiver: Receiver, run: Run) -> None:
     again = run("health-check")
     assert again.returncode == 1
     assert "the whole fleet is gone" in again.stdout
-    assert again.stdout.splitlines()[-1] == "5 hosts (5 gone); 5 symptoms, 0 new alerts"
+    assert (
+        again.stdout.splitlines()[-1]
+        == "5 hosts (5 gone), 5 of 5 episodes looked at; 5 symptoms, 0 new alerts"
+    )
     assert run("health-check", "--quiet").stdout == ""
 
     assert receiver.put("lab-0", "e2", EPISODE, **COMMIT).status == 201
@@ -91,7 +94,9 @@ def test_a_retired_host_is_left_alone_until_it_ships(receiver: Receiver, run: Ru
     assert run("mute", "lab-2", "--for", "1d", "--why", "new rack").returncode == 0
     checked = run("health-check")
     assert checked.returncode == 0
-    assert checked.stdout.splitlines()[-1].startswith("3 hosts (1 active, 1 muted, 1 retired); 0 symptoms")
+    assert checked.stdout.splitlines()[-1].startswith(
+        "3 hosts (1 active, 1 muted, 1 retired), 3 of 3 episodes looked at; 0 symptoms"
+    )
     assert not (receiver.data_dir / "alerts.jsonl").read_text()
 
     rows = {row["host_id"]: row for row in json.loads(run("host", "list", "--json").stdout)["hosts"]}

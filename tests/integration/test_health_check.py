@@ -135,7 +135,7 @@ def test_a_well_fleet_exits_0_and_leaves_its_mark(receiver: Receiver, tmp_path: 
     receiver.put("well", "e", EPISODE, **COMMIT)
     done = subprocess.run([COMMAND, "health-check"], env=environ, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
-    assert "all well: 1 host (1 active), nothing" in done.stdout
+    assert "all well: 1 host (1 active), 1 of 1 episode looked at" in done.stdout
     assert codes() == []
 
 

@@ -9,9 +9,10 @@ import pytest
 
 from cis490_receiver.config import Settings
 from cis490_receiver.index.base import HostSummary
-from cis490_receiver.models import Rejection
+from cis490_receiver.models import EpisodeKey, Rejection
 from cis490_receiver.monitor.diagnosis import diagnose
 from cis490_receiver.monitor.facts import Facts, HostFacts, ReceiverFacts, gather
+from cis490_receiver.monitor.presence import Presence
 from cis490_receiver.monitor.retirements import Retirement
 from cis490_receiver.monitor.states import count_states
 from cis490_receiver.policy.gate import GateCommit, GateSnapshot
@@ -82,7 +83,8 @@ def gate(count: int = 20, window: int = 20, age_ns: int = 0) -> GateSnapshot:
 @pytest.mark.parametrize(
     ("age", "expected"),
     [
-        (-HOUR, []),  # stored in the future: the clock was set back
+        (-5 * MINUTE, []),  # stored in the future: the clock was set back
+        (-5 * MINUTE - 1, ["clock-behind"]),
         (0, []),
         (29 * MINUTE + 59 * SECOND, []),
         (30 * MINUTE, []),
@@ -96,7 +98,8 @@ def gate(count: int = 20, window: int = 20, age_ns: int = 0) -> GateSnapshot:
 def test_silent_and_behind_it_gone(age: int, expected: list[str]) -> None:
     assert names(host(last_stored_at_ns=NOW - age)) == expected
     # A refused upload, or a repeat, is a sign of life too.
-    assert names(host(last_stored_at_ns=NOW - age, last_other_at_ns=NOW, report_at_ns=NOW)) == []
+    others = names(host(last_stored_at_ns=NOW - age, last_other_at_ns=NOW, report_at_ns=NOW))
+    assert others == [name for name in expected if name == "clock-behind"]
     assert names(host(last_stored_at_ns=1, last_other_at_ns=NOW - age, report_at_ns=NOW)) == expected
     # The host that was only ever refused and then went quiet is silent as well, and was never there to be gone.
     assert names(host(last_other_at_ns=NOW - age)) == [name for name in expected if name != "gone"]
@@ -120,7 +123,7 @@ def test_of_a_retired_host_nothing_is_raised_until_it_ships_again() -> None:
     assert found(NOW - HOUR, NOW - HOUR + 1, NOW - 9 * HOUR) == ["doctor-stale", "fatal-only"]
     # Its last episode came by a clock that was ahead: the next one counts.
     assert found(NOW - HOUR, NOW + HOUR) == []
-    assert found(NOW - HOUR, NOW + HOUR, NOW + HOUR - 1) != []
+    assert "unstamped" in found(NOW - HOUR, NOW + HOUR, NOW + HOUR - 1)
 
 
 def test_the_states_of_hosts_add_up() -> None:
@@ -250,6 +253,13 @@ def test_the_receivers_own() -> None:
     assert own(gate=None) == ["gate-stale"]
     assert own(gate=gate(), bad_lines=1) == ["index-damaged"]
     assert own(gate=gate(), quarantined=1) == ["index-damaged"]
+    key = EpisodeKey("h", "e")
+    assert own(gate=gate(), presence=Presence(looked=100)) == []
+    for fault in ("missing", "other_length", "unseen"):
+        assert own(gate=gate(), presence=Presence(looked=1, **{fault: (key,)})) == ["episodes-missing"]
+    assert own(gate=gate(), presence=Presence(unindexed=(key,))) == ["episodes-unindexed"]
+    assert own(gate=gate(age_ns=-5 * MINUTE)) == []
+    assert own(gate=gate(age_ns=-5 * MINUTE - 1)) == ["clock-behind"]
     assert names(None, dataclasses.replace(WELL, gate=None), disk_reserve_bytes=0) == []
 
 
