@@ -57,7 +57,8 @@ class Decompressed:
         """Exactly `size` bytes.
 
         Raises:
-            ArchiveError: the stream ends before or is damaged, or a limit is reached.
+            CutShort: the stream ends before.
+            ArchiveError: it is damaged, or a limit is reached.
         """
         end = self._offset + size
         if end <= len(self._step):
@@ -96,7 +97,7 @@ class Decompressed:
 
     def _fill(self) -> None:
         if self._offset == len(self._step) and not self._next():
-            raise ArchiveError("the archive ends in the middle")
+            raise CutShort("the archive ends in the middle")
 
     def _next(self) -> bool:
         try:

@@ -9,9 +9,9 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import BinaryIO, Final, Literal
+from typing import Final, Literal
 
-from cis490_receiver.archive.frames import Decompressed
+from cis490_receiver.archive.frames import Decompressed, Readable
 from cis490_receiver.archive.limits import CPU_TIME, ArchiveError, Budget, Clock, Limits
 
 Kind = Literal["file", "folder", "link", "sparse", "other"]
@@ -55,7 +55,7 @@ class Member:
 class Walk:
     """The members of the archive `stream`, one after the other, once. Linear in what is read."""
 
-    def __init__(self, stream: BinaryIO, limits: Limits, clock: Clock = CPU_TIME) -> None:
+    def __init__(self, stream: Readable, limits: Limits, clock: Clock = CPU_TIME) -> None:
         self._budget = Budget(limits, clock)
         self._data = Decompressed(stream, self._budget)
         #: What is left of the current member's content, and the padding behind it.

@@ -12,9 +12,17 @@ wire            one HTTP exchange over http.client, whose early answer is read w
 connection      an open connection: certificates shown and checked, silence noticed
 transport       token, timeouts, retries: every request of this package goes through it
 receipt         what an answer to a PUT means for the file
+episode         what a file's name and its meta.json say in a PUT
+inspection      a file read before it is shipped: whole, unfinished, damaged
 spool           the folder that the recorder fills
+records         what was found out about files that wait, remembered beside them
+looks           each waiting file looked at once
 shipper         spool to receiver, for as long as it takes
+reconsidering   what was refused for its commit, asked about again
+byhand          `cis490-shipper ship` and `check`: files that a person names
+status          how the spool stands
 diagnosis       `cis490-shipper --ping`: which stage fails
+progress        a bar on a terminal
 clone           how the orchestrator's clone stands, and its fast-forward
 certificate     the client certificate: its end, and its renewal
 doctor/         the host's self-check

@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import pwd
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,7 +14,7 @@ import click
 
 from cis490_receiver import protocol
 from cis490_receiver.client.config import LabHost, load
-from cis490_receiver.errors import ConfigError, ReceiverError
+from cis490_receiver.errors import ConfigError
 from cis490_receiver.page import say
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 EXIT_FOUND: Final = 1
 EXIT_USAGE: Final = 2
-_ATTEMPTS: Final = 5
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 
@@ -94,51 +93,41 @@ def _transport(host: LabHost) -> Transport:
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
 @json_option
 def ship(files: tuple[Path, ...], as_json: bool) -> None:
-    """Ship FILES, wherever they lie, and leave them there."""
-    host = configuration()
-    results = [_ship_one(_transport(host), path) for path in files]
+    """Ship FILES, wherever they lie, and leave them there.
+
+    Each is read through first, as lab-host.toml's `check` says. What the receiver cannot take now is tried again for
+    about a minute.
+    """
+    from cis490_receiver.client import byhand
+
+    transport = _transport(configuration())
+    _by_hand((byhand.ship(transport, path) for path in files), byhand.ACKNOWLEDGED, as_json)
+
+
+@main.command()
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@json_option
+def check(files: tuple[Path, ...], as_json: bool) -> None:
+    """Say whether FILES are whole episodes, and what is in them; sends nothing.
+
+    Needs no configuration.
+    """
+    from cis490_receiver.client import byhand
+
+    _by_hand((byhand.check(path) for path in files), byhand.GOOD, as_json)
+
+
+def _by_hand(results: Iterable[dict[str, Any]], wanted: str, as_json: bool) -> None:
+    from cis490_receiver.client import byhand
+
+    told = []
+    for result in results:
+        told.append(result)
+        if not as_json:
+            byhand.show(result)
     if as_json:
-        click.echo(json.dumps({"files": results}, indent=2))
-    else:
-        for result in results:
-            click.echo(f"{result['verdict']:<12} {result['file']}  {_in_words(result)}")
-    sys.exit(0 if all(result["verdict"] == "acknowledged" for result in results) else EXIT_FOUND)
-
-
-def _ship_one(transport: Transport, path: Path) -> dict[str, Any]:
-    from cis490_receiver.client import progress
-    from cis490_receiver.client.episode import check_whole, describe
-    from cis490_receiver.client.receipt import judge
-
-    result: dict[str, Any] = {"file": str(path), "verdict": "later", "status": None, "answer": None}
-    try:
-        check_whole(path)
-        described = describe(path, transport.host.host_id)
-        reply = transport.persist(
-            lambda: transport.put_file(
-                path,
-                described.url_path,
-                described.headers,
-                sent=progress.bar(path.name, path.stat().st_size),
-            ),
-            attempts=_ATTEMPTS,
-        )
-    except PermissionError as exc:
-        user = pwd.getpwuid(os.geteuid()).pw_name
-        advice = f"put it where {user}, whom this program runs as, may read it"
-        return result | {"error": f"{exc.strerror}: {exc.filename}", "remedy": advice}
-    except (ReceiverError, OSError) as exc:
-        remedy = getattr(exc, "remedy", None)
-        return result | {"error": str(exc)} | ({"remedy": remedy} if remedy else {})
-    verdict = judge(reply, described.sha256).value
-    return result | {"verdict": verdict, "status": reply.status, "answer": reply.json}
-
-
-def _in_words(result: dict[str, Any]) -> str:
-    answer = result["answer"] or {}
-    words = [result.get("error"), answer.get("error") or answer.get("status"), answer.get("remediation")]
-    words.append(result.get("remedy"))
-    return "; ".join(word for word in words if isinstance(word, str))
+        click.echo(json.dumps({"files": told}, indent=2))
+    sys.exit(0 if all(result["verdict"] == wanted for result in told) else EXIT_FOUND)
 
 
 @main.command()
@@ -158,9 +147,7 @@ def run(once: bool) -> None:
             if not ours:
                 click.echo(f"cis490-shipper: another shipper works on {host.spool_dir}", err=True)
                 sys.exit(EXIT_FOUND)
-            shipper = Shipper(
-                _transport(host), spool, watch=lambda one: progress.bar(one.path.name, one.size_bytes)
-            )
+            shipper = Shipper(_transport(host), spool, watch=progress.bar)
             if not once:
                 shipper.run()
             shipper.reconsider()
@@ -189,7 +176,7 @@ def status(as_json: bool) -> None:
         click.echo(json.dumps(told, indent=2))
     else:
         print_for_people(told)
-    sys.exit(EXIT_FOUND if told["error"] or told["refused"]["files"] else 0)
+    sys.exit(EXIT_FOUND if told["error"] or told["kept"] or told["refused"]["files"] else 0)
 
 
 @main.command()

@@ -24,6 +24,8 @@ ENV_PREFIX: Final = "CIS490_LAB_"
 ENV_CONFIG: Final = "CIS490_LAB_CONFIG"
 DEFAULT_FILE: Final = Path("/etc/cis490-lab-host/lab-host.toml")
 
+#: How an episode is looked at before it is shipped: decoded to its end, or only seen to be complete.
+CHECKS: Final = ("full", "frames")
 _UNITS: Final = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 _SIZE: Final = re.compile(r"([0-9]{1,18})\s*([KMGT]?)(?:i?B)?", re.IGNORECASE)
 _BOOLEANS: Final = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
@@ -85,6 +87,12 @@ def _size(value: object) -> int:
     return value
 
 
+def _check(value: object) -> str:
+    if value not in CHECKS:
+        raise ValueError(f"must be one of {', '.join(CHECKS)}")
+    return str(value)
+
+
 def _command(value: object) -> tuple[str, ...]:
     import shlex
 
@@ -115,6 +123,7 @@ class LabHost:
     keep_shipped: bool = _key(_boolean, "keep what was shipped in shipped/ while there is room", True)
     disk_reserve_bytes: int = _key(_size, "free space below which shipped/ is cleared, oldest first", 2 << 30)
     settle_seconds: int = _key(_integer(0, 86400), "a file that did not change for so long is finished", 10)
+    check: str = _key(_check, "how an episode is read before it is shipped: full or frames", "full")
     checks_dir: Path = _key(_path, "folder of local checks", Path("/etc/cis490-lab-host/checks.d"))
     kvm_required: bool = _key(_boolean, "whether this host needs /dev/kvm and QEMU", True)
     connect_seconds: int = _key(_integer(1, 600), "time to reach the receiver", 10)

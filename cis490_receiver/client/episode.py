@@ -1,14 +1,14 @@
-"""An episode on the host's disk: whether it is whole, and what a PUT of it says."""
+"""An episode on the host's disk: its name, and what a PUT of it says."""
 
 from __future__ import annotations
 
-import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from cis490_receiver import protocol
-from cis490_receiver.errors import BadArchive, BadEpisodeName
+from cis490_receiver.errors import BadEpisodeName
 
 #: meta.json's names to the headers that carry them.
 _STAMPS: Final = {
@@ -17,12 +17,8 @@ _STAMPS: Final = {
     "episode_type": protocol.HEADER_EPISODE_TYPE,
     "benign_profile": protocol.HEADER_BENIGN_PROFILE,
 }
-
-
-class Unfinished(BadArchive):
-    """The file ends within a zstd frame: it is being written, or its writer died."""
-
-    code = "unfinished"
+RENAME: Final = "give the file a name of that kind: it becomes the episode's id"
+_WORDS: Final = {"episode_type": protocol.EPISODE_TYPES, "benign_profile": protocol.BENIGN_PROFILES}
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,41 +29,32 @@ class Described:
         url_path: where it goes.
         sha256: its digest.
         headers: the digest and what its own meta.json says of it.
+        notes: what a reader of the index will miss, and why: sentences for a person.
     """
 
     url_path: str
     sha256: str
     headers: dict[str, str]
+    notes: tuple[str, ...] = ()
 
 
-def describe(path: Path, host_id: str) -> Described:
-    """Read the file `path` through, once, and its ``meta.json``.
+def url_path(path: Path, host_id: str) -> str:
+    """Where the file `path` goes.
 
     Raises:
         BadEpisodeName: its name is none for an episode.
-        OSError: it cannot be read.
     """
     episode_id = path.name.removesuffix(protocol.EPISODE_SUFFIX)
     if episode_id == path.name or not protocol.is_valid_id(episode_id):
+        shown = path.name.encode("ascii", "backslashreplace").decode()
         raise BadEpisodeName(
-            f"{path.name} is no name of an episode: 1 to 128 of A-Z a-z 0-9 . _ -, then {protocol.EPISODE_SUFFIX}"
+            f"{shown} is no name of an episode: 1 to 128 of A-Z a-z 0-9 . _ -, then {protocol.EPISODE_SUFFIX}"
         )
-    with open(path, "rb") as stream:
-        sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
-    headers = {protocol.HEADER_SHA256: sha256} | stamps(path)
-    return Described(protocol.episode_path(host_id, episode_id), sha256, headers)
+    return protocol.episode_path(host_id, episode_id)
 
 
-def stamps(path: Path) -> dict[str, str]:
-    """The headers that say what ``meta.json`` in the tarball says; none where it cannot be read. Whether that is
-    enough is the receiver's to say."""
-    from cis490_receiver import archive
-
-    try:
-        with open(path, "rb") as stream:
-            meta = archive.read_meta(stream)
-    except archive.ArchiveError:
-        return {}
+def stamps(meta: dict[str, Any]) -> dict[str, str]:
+    """The headers that say what a ``meta.json`` says. Whether that is enough is the receiver's to say."""
     named = {header: _as_header(meta.get(name)) for name, header in _STAMPS.items()}
     return {header: value for header, value in named.items() if value}
 
@@ -78,20 +65,20 @@ def _as_header(value: Any) -> str:
     return text if len(text) <= 200 and text.isascii() and text.isprintable() else ""
 
 
-def check_whole(path: Path) -> None:
-    """See that the file ends where its last zstd frame does, by walking over the blocks, without decoding them.
+def shortcomings(meta: dict[str, Any]) -> Iterator[str]:
+    """What the index will not say of an episode with this ``meta.json``, and why."""
+    for name in ("schema_version", "code_commit", "episode_type"):
+        if meta.get(name) is None:
+            yield f"meta.json has no {name}"
+    commit = meta.get("code_commit")
+    if commit is not None and not protocol.is_commit(_as_header(commit).lower()):
+        yield f"code_commit in meta.json is {_shown(commit)} and not the 40 hex digits of a commit"
+    for name, words in _WORDS.items():
+        value = meta.get(name)
+        if value is not None and _as_header(value).lower() not in words:
+            yield f"{name} in meta.json is {_shown(value)} and none of {', '.join(sorted(words))}"
 
-    Raises:
-        Unfinished: it ends before.
-        BadArchive: it is no zstd file.
-        OSError: it cannot be read.
-    """
-    from cis490_receiver import archive
 
-    try:
-        with open(path, "rb") as stream:
-            archive.check_frames(stream)
-    except archive.CutShort as exc:
-        raise Unfinished(str(exc)) from None
-    except archive.ArchiveError as exc:
-        raise BadArchive(str(exc)) from None
+def _shown(value: Any) -> str:
+    text = ascii(value)
+    return text if len(text) <= 60 else f"{text[:60]}…"

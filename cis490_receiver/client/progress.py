@@ -30,9 +30,7 @@ def bar(label: str, size_bytes: int) -> Callable[[int], None]:
             shown_at = now
             filled = _WIDTH * done // max(size_bytes, 1)
             rate = done / max(now - started, 0.001) / 1e6
-            line = (
-                f"\r{label} [{'#' * filled:<{_WIDTH}}] {100 * done // size_bytes:3d}% {rate:6.1f} MB/s\x1b[K"
-            )
+            line = f"\r{label} [{'#' * filled:<{_WIDTH}}] {100 * done // max(size_bytes, 1):3d}% {rate:6.1f} MB/s\x1b[K"
             click.echo(line, nl=False, err=True)
 
     return advance

@@ -14,26 +14,30 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from cis490_receiver.client import failures
-from cis490_receiver.client.episode import Described, Unfinished, check_whole, describe
+from cis490_receiver.client.episode import RENAME, Described
+from cis490_receiver.client.inspection import NotShippable, Unfinished
+from cis490_receiver.client.looks import Looks, Watch
 from cis490_receiver.client.receipt import Verdict, judge
+from cis490_receiver.client.reconsidering import reconsider
 from cis490_receiver.client.spool import Spool, Waiting
 from cis490_receiver.client.transport import Backoff, Reply, Transport, receiver_failed
 from cis490_receiver.clock import Clock, SystemClock
-from cis490_receiver.errors import BadArchive, BadEpisodeName
+from cis490_receiver.errors import BadEpisodeName
 from cis490_receiver.logfmt import event
 from cis490_receiver.models import wall_time
 
 log = logging.getLogger(__name__)
 
 POLL_SECONDS: Final = 2.0
+_UNREADABLE: Final = (
+    "give this program's user the right to read it: the recorder's user must be a member of its group and write files "
+    "that the group may read; where it has the right, look at the disk (`dmesg`, `smartctl -a`)"
+)
+_ANSWERED: Final = "the receiver says this of the file: `journalctl -u cis490-lab-shipper` shows each try"
 #: How long at most the receiver is left alone when it does not say for how long: a ping costs it little.
 MAX_UNREACHABLE_SECONDS: Final = 120.0
 #: A commit that was pushed a moment ago is refused until the receiver has read its branch again.
 RECONSIDER_EVERY_SECONDS: Final = 600.0
-RECONSIDER_WITHIN_SECONDS: Final = 24 * 3600.0
-
-#: Given a file before it is shipped; gives what is told of the bytes that left.
-Watch = Callable[[Waiting], Callable[[int], None]]
 
 
 @dataclass(slots=True)
@@ -70,7 +74,7 @@ class Shipper:
         *,
         clock: Clock | None = None,
         monotonic: Callable[[], float] = time.monotonic,
-        watch: Watch = lambda _one: lambda _bytes: None,
+        watch: Watch = lambda _label, _size: lambda _bytes: None,
     ) -> None:
         self._transport = transport
         self._host = transport.host
@@ -79,8 +83,7 @@ class Shipper:
         self._monotonic = monotonic
         self._watch = watch
         self._first_seen: dict[Waiting, float] = {}
-        self._whole: set[Waiting] = set()
-        self._described: dict[Waiting, Described] = {}
+        self._looks = Looks(self._host, spool, watch)
         self._trouble: dict[Waiting, _Trouble] = {}
         self._unreachable = Backoff(max_seconds=MAX_UNREACHABLE_SECONDS)
         self._state: dict[str, Any] = {"last_shipped_at_wall": spool.read_state().get("last_shipped_at_wall")}
@@ -116,7 +119,7 @@ class Shipper:
         self._forget(waiting)
         for one in waiting:
             young = self._is_young(one)
-            if young or not self._is_due(one) or not self._is_whole(one):
+            if young or not self._is_due(one):
                 result.too_young += young
                 result.kept += 1
                 continue
@@ -134,20 +137,36 @@ class Shipper:
     def _ship(self, one: Waiting) -> tuple[Verdict, float | None]:
         """Ship one file and put it where it belongs; gives what Retry-After asked for, too."""
         try:
-            described = self._describe(one)
+            if not self._looks.knows(one):
+                self._note("checking", file=one.path.name)
+            described = self._looks.describe(one)
             self._note("shipping", file=one.path.name)
-            reply = self._transport.put_file(
-                one.path, described.url_path, described.headers, sent=self._watch(one)
-            )
+            sent = self._watch(one.path.name, one.size_bytes)
+            reply = self._transport.put_file(one.path, described.url_path, described.headers, sent=sent)
         except BadEpisodeName as exc:
-            return self._refuse(one, None, {"code": exc.code, "error": exc.message}), None
+            answer = {"code": exc.code, "error": exc.message, "remediation": RENAME}
+            return self._refuse(one, None, answer), None
+        except Unfinished as exc:
+            return self._keep(one, exc.code, exc.message, exc.remedy), None
+        except NotShippable as exc:
+            answer = {"code": exc.code, "error": exc.message, "remediation": exc.remedy}
+            return self._refuse(one, None, answer), None
         except failures.TransportFailed as exc:
             return self._wait(one, exc), None
-        except (failures.FileChanged, failures.FileUnreadable, OSError) as exc:
+        except failures.FileChanged as exc:
             log.warning(event("kept", file=one.path.name, reason=exc))
             self._defer(one, None)
             return Verdict.LATER, None
+        except (failures.FileUnreadable, OSError) as exc:
+            return self._keep(one, "unreadable", str(exc), _UNREADABLE), None
         return self._settle(one, described, reply), reply.retry_after_seconds
+
+    def _keep(self, one: Waiting, code: str, reason: str, remedy: str) -> Verdict:
+        """Leave in the spool what a person may have to look at."""
+        log.warning(event("kept", file=one.path.name, reason=f"{code}: {reason}"))
+        self._looks.keep(one, code, reason, remedy)
+        self._defer(one, None)
+        return Verdict.LATER
 
     def _settle(self, one: Waiting, described: Described, reply: Reply) -> Verdict:
         verdict = judge(reply, described.sha256)
@@ -157,15 +176,11 @@ class Shipper:
             return self._refuse(one, reply.status, reply.json or {}, described)
         if verdict is Verdict.WAIT:
             return self._wait(one, receiver_failed(reply))
-        log.warning(
-            event(
-                "kept",
-                file=one.path.name,
-                status=reply.status,
-                code=reply.says("code"),
-                reason=reply.says("error"),
-            )
-        )
+        code, reason = reply.says("code") or str(reply.status), reply.says("error") or "no reason was given"
+        log.warning(event("kept", file=one.path.name, status=reply.status, code=code, reason=reason))
+        if reply.says("status") == "sha-mismatch":
+            self._looks.doubt(one)
+        self._looks.keep(one, code, reason, reply.says("remediation") or _ANSWERED)
         self._defer(one, reply.retry_after_seconds)
         return verdict
 
@@ -178,6 +193,7 @@ class Shipper:
             return Verdict.LATER
         if not moved:
             return Verdict.LATER
+        self._looks.forget(one)
         log.info(
             event(
                 "shipped",
@@ -185,6 +201,7 @@ class Shipper:
                 size_bytes=one.size_bytes,
                 sha256=described.sha256,
                 answer=reply.status,
+                note="; ".join(described.notes) or None,
             )
         )
         self._note("idle", last_shipped_at_wall=wall_time(self._clock.now_ns()), last_failure=None)
@@ -199,6 +216,7 @@ class Shipper:
             "status": status,
             "answer": answer,
             "headers": described.headers if described else {},
+            "notes": list(described.notes) if described else [],
         }
         try:
             target = self._spool.refuse(one, document)
@@ -208,6 +226,7 @@ class Shipper:
             return Verdict.LATER
         if target is None:
             return Verdict.LATER
+        self._looks.forget(one)
         log.error(
             event(
                 "refused",
@@ -248,34 +267,8 @@ class Shipper:
         return None
 
     def reconsider(self) -> int:
-        """Take back what was refused for its commit in the last day, if the receiver knows the commit by now; gives
-        how many. The question costs no upload."""
-        count = 0
-        answers: dict[str, bool] = {}
-        for path, told in self._spool.refusals():
-            headers, answer, at = told.get("headers"), told.get("answer"), told.get("refused_at_ns")
-            if not isinstance(headers, dict) or not isinstance(answer, dict) or not isinstance(at, int):
-                continue
-            age_seconds = (self._clock.now_ns() - at) / 1e9
-            if answer.get("code") != "commit-rejected" or age_seconds > RECONSIDER_WITHIN_SECONDS:
-                continue
-            question = {str(name): str(value) for name, value in headers.items()}
-            commit = repr(sorted((k, v) for k, v in question.items() if k.lower().endswith("commit")))
-            try:
-                if commit not in answers:
-                    reply = self._transport.ping(question)
-                    answers[commit] = (reply.json or {}).get("would_accept") is True
-                if answers[commit] and self._spool.take_back(path):
-                    log.info(event("reconsidered", file=path.name))
-                    count += 1
-            except (failures.TransportFailed, OSError):
-                break
-        return count
-
-    def _describe(self, one: Waiting) -> Described:
-        if one not in self._described:
-            self._described[one] = describe(one.path, self._host.host_id)
-        return self._described[one]
+        """See `reconsidering.reconsider`."""
+        return reconsider(self._spool, self._transport, self._clock.now_ns())
 
     def _is_due(self, one: Waiting) -> bool:
         return one not in self._trouble or self._monotonic() >= self._trouble[one].not_before
@@ -287,20 +280,6 @@ class Shipper:
         by_clock = (self._clock.now_ns() - one.mtime_ns) / 1e9
         return max(unchanged, by_clock) < self._host.settle_seconds
 
-    def _is_whole(self, one: Waiting) -> bool:
-        """Whether it ends with a whole frame."""
-        if one in self._whole:
-            return True
-        try:
-            check_whole(one.path)
-        except (BadArchive, OSError) as exc:
-            trouble = "unfinished" if isinstance(exc, Unfinished) else "damaged"
-            log.warning(event("kept", file=one.path.name, reason=f"{trouble}: {exc}"))
-            self._defer(one, None)
-            return False
-        self._whole.add(one)
-        return True
-
     def _defer(self, one: Waiting, retry_after: float | None) -> None:
         trouble = self._trouble.setdefault(one, _Trouble())
         trouble.not_before = self._monotonic() + trouble.backoff.next_seconds(retry_after)
@@ -308,8 +287,8 @@ class Shipper:
     def _forget(self, waiting: list[Waiting]) -> None:
         """Keep nothing about files that are gone, or that changed and are others now."""
         there = set(waiting)
-        self._whole &= there
-        for known in (self._first_seen, self._described, self._trouble):
+        self._looks.forget_others(there)
+        for known in (self._first_seen, self._trouble):
             for one in known.keys() - there:
                 del known[one]
 

@@ -134,7 +134,7 @@ class Spool:
     def refusals(self) -> list[tuple[Path, dict[str, Any]]]:
         """Every refused file with its answer, the oldest first; an answer that cannot be read is empty."""
         paths = self.refused.glob(f"*{protocol.EPISODE_SUFFIX}")
-        return [(path, _read_object(answer_of(path))) for path in sorted(paths, key=_changed_ns)]
+        return [(path, read_object(answer_of(path))) for path in sorted(paths, key=_changed_ns)]
 
     def take_back(self, path: Path) -> bool:
         """Put a refused file into the spool again. Gives whether that was possible: not where one of its name waits.
@@ -171,7 +171,7 @@ class Spool:
 
     def read_state(self) -> dict[str, Any]:
         """The note that the last shipper left; empty where there is none."""
-        return _read_object(self.folder / _STATE)
+        return read_object(self.folder / _STATE)
 
 
 def is_episode(name: str) -> bool:
@@ -191,7 +191,8 @@ def _changed_ns(path: Path) -> int:
         return 0
 
 
-def _read_object(path: Path) -> dict[str, Any]:
+def read_object(path: Path) -> dict[str, Any]:
+    """The JSON object in a file; empty where there is none."""
     try:
         document = i_json.loads(path.read_bytes())
     except (OSError, ValueError):

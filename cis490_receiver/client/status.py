@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import collections
 import time
+from dataclasses import asdict
 from typing import Any, Final
 
 import click
 
 from cis490_receiver.client.config import LabHost
-from cis490_receiver.client.spool import Spool
+from cis490_receiver.client.records import Records
+from cis490_receiver.client.spool import Spool, Waiting
 from cis490_receiver.page import say
 
 _MARGIN: Final = " " * 9
+#: How many files are named for a person; a program is told of all.
+_SHOWN: Final = 10
 
 
 def look(host: LabHost) -> dict[str, Any]:
@@ -24,6 +28,7 @@ def look(host: LabHost) -> dict[str, Any]:
         "error": None,
         "running": False,
         "waiting": {"files": 0, "bytes": 0, "oldest_seconds": None},
+        "kept": [],
         "refused": {"files": 0, "codes": {}, "newest": None},
         "shipped_kept": 0,
     }
@@ -40,6 +45,7 @@ def look(host: LabHost) -> dict[str, Any]:
         "bytes": sum(one.size_bytes for one in waiting),
         "oldest_seconds": round(max(0, now - waiting[0].mtime_ns) / 1e9) if waiting else None,
     }
+    told["kept"] = _kept(spool, waiting, now)
     codes = collections.Counter(_code(answer) for _, answer in refusals)
     told["refused"] = {
         "files": len(refusals),
@@ -47,6 +53,17 @@ def look(host: LabHost) -> dict[str, Any]:
         "newest": {"file": refusals[-1][0].name} | refusals[-1][1] if refusals else None,
     }
     return told | {"shipper": spool.read_state()}
+
+
+def _kept(spool: Spool, waiting: list[Waiting], now_ns: int) -> list[dict[str, Any]]:
+    """The waiting files that the shipper could not ship as they are now, and why."""
+    records = Records(spool)
+    found = ((one, records.kept(one)) for one in waiting)
+    return [
+        {"file": one.path.name, **asdict(why), "unchanged_seconds": max(0, now_ns - one.mtime_ns) // 10**9}
+        for one, why in found
+        if why
+    ]
 
 
 def _is_running(spool: Spool) -> bool:
@@ -79,12 +96,18 @@ def print_for_people(told: dict[str, Any]) -> None:
         f"shipped  last {shipper.get('last_shipped_at_wall') or 'never'}; {told['shipped_kept']} kept here"
     )
     reasons = ", ".join(f"{count} {code}" for code, count in refused["codes"].items())
+    for one in told["kept"][:_SHOWN]:
+        say(f"{one['file']}: {one['code']}: {one['reason']}; {one['remedy']}", label="kept     ")
+    if len(told["kept"]) > _SHOWN:
+        say(f"and {len(told['kept']) - _SHOWN} more", label="kept     ")
     say(f"{refused['files']} files" + (f": {reasons}" if reasons else ""), label="refused  ")
     if refused["newest"]:
         answer = refused["newest"].get("answer") or {}
         for name in ("error", "remediation"):
             if isinstance(answer, dict) and answer.get(name):
                 say(answer[name], label=_MARGIN)
+        for note in refused["newest"].get("notes") or ():
+            say(f"note: {note}", label=_MARGIN)
         say("once mended: cis490-shipper retry --all", label=_MARGIN)
 
 

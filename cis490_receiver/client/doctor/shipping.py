@@ -5,7 +5,7 @@ from __future__ import annotations
 import stat
 import time
 from collections.abc import Iterator
-from typing import Final
+from typing import Any, Final
 
 from cis490_receiver import protocol
 from cis490_receiver.client import certificate, failures, status
@@ -13,6 +13,7 @@ from cis490_receiver.client.clone import PAGE, Clone, Standing, remedy
 from cis490_receiver.client.config import LabHost
 from cis490_receiver.client.diagnosis import diagnose, skew_in_words
 from cis490_receiver.client.doctor.report import FAIL, OK, WARN, Check
+from cis490_receiver.client.inspection import BeyondCheck, Damaged
 from cis490_receiver.client.transport import Transport
 
 CLOCK_WARN_SECONDS: Final = 2.0
@@ -22,6 +23,8 @@ SPOOL_WARN_SECONDS: Final = 3600
 SPOOL_FAIL_SECONDS: Final = 24 * 3600
 REFUSED_FAIL_FILES: Final = 10
 CERTIFICATE_FAIL_DAYS: Final = 3
+#: What the shipper itself sets aside.
+_SPOILED: Final = frozenset({Damaged.code, BeyondCheck.code})
 #: Branches of FIXYOURSELF.md whose episodes the receiver may still take.
 _MILD: Final = frozenset("AD")
 
@@ -47,7 +50,7 @@ def way(host: LabHost) -> Iterator[Check]:
 
 
 def spool(host: LabHost) -> Iterator[Check]:
-    """What waits, and what was refused."""
+    """What waits, what of it cannot be shipped, and what was refused."""
     told = status.look(host)
     if told["error"]:
         yield Check(
@@ -62,14 +65,34 @@ def spool(host: LabHost) -> Iterator[Check]:
     )
     level = FAIL if age >= SPOOL_FAIL_SECONDS else WARN if age >= SPOOL_WARN_SECONDS else OK
     yield Check("spool", level, seen, advice if level != OK else "")
-    count = refused["files"]
-    reasons = ", ".join(f"{number} {code}" for code, number in refused["codes"].items())
+    yield _kept_check(told["kept"])
+    yield _refused_check(refused)
+
+
+def _kept_check(kept: list[dict[str, Any]]) -> Check:
+    if not kept:
+        return Check("kept", OK, "nothing that waits is broken")
+    # What is unfinished may be being written.
+    alarming = [
+        one for one in kept if one["code"] == "unreadable" or one["unchanged_seconds"] >= SPOOL_WARN_SECONDS
+    ]
+    first = (alarming or kept)[0]
+    more = f", and {len(kept) - 1} more" if len(kept) > 1 else ""
+    seen = f"{first['file']} cannot be shipped: {first['code']}: {first['reason']}{more}"
+    return Check("kept", FAIL if alarming else WARN, seen, first["remedy"] or "cis490-shipper status")
+
+
+def _refused_check(refused: dict[str, Any]) -> Check:
+    count, codes = refused["files"], refused["codes"]
     if not count:
-        yield Check("refused", OK, "nothing was refused")
-        return
-    level = FAIL if count >= REFUSED_FAIL_FILES else WARN
+        return Check("refused", OK, "nothing was refused")
+    reasons = ", ".join(f"{number} {code}" for code, number in codes.items())
+    spoiled = _SPOILED & codes.keys()
+    level = FAIL if spoiled or count >= REFUSED_FAIL_FILES else WARN
     advice = "the answers lie beside the files; mend what they say, then `cis490-shipper retry --all`"
-    yield Check("refused", level, f"{count} episodes: {reasons}", advice)
+    if spoiled:
+        advice += "; delete what cannot be mended, and look at this host's disk (`dmesg`, `smartctl -a`)"
+    return Check("refused", level, f"{count} episodes: {reasons}", advice)
 
 
 def token(host: LabHost) -> Check:
