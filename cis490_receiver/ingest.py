@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import BinaryIO, Final, Protocol
 
 from cis490_receiver.clock import Clock
-from cis490_receiver.errors import Conflict, EpisodeBusy, EpisodeDamaged, ShaMismatch
+from cis490_receiver.errors import Conflict, EpisodeBusy, EpisodeDamaged, ReceiverError, ShaMismatch
 from cis490_receiver.index.base import EpisodeIndex
 from cis490_receiver.logfmt import event
 from cis490_receiver.models import Episode, EpisodeKey, Upload
@@ -71,8 +71,8 @@ class Inspector(Protocol):
         ...
 
 
-#: Makes the index line of an episode whose line was lost, from its key, digest and held bytes.
-Rebuild = Callable[[EpisodeKey, str, Held], Episode]
+#: Makes the index line of a held episode that has none; None leaves the episode to somebody who can tell more.
+Rebuild = Callable[[EpisodeKey, Held], Episode | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +111,7 @@ def receive_episode(
         _check_small(upload, body)
         if (known := _already_there(upload, store, index, clock)) is not None:
             return known
-    with store.receive(upload.key) as incoming:
+    with store.receive(upload.key, upload.stamps) as incoming:
         _copy(body, incoming, inspector)
         actual = incoming.hexdigest()
         if actual != upload.sha256:
@@ -133,23 +133,34 @@ def receive_episode(
 
 def recover(store: EpisodeStore, index: EpisodeIndex, rebuild: Rebuild) -> int:
     """Tidy up after writers that died: complete what they published, discard the rest. Safe beside live
-    writers, and as often as you like.
+    writers, and as often as you like. What fails for one episode is logged, and keeps nobody from the others.
 
     Returns:
         How many episodes were completed.
     """
     completed = 0
     for key in store.unsettled():
-        with store.hold(key, wait_seconds=HOLD_SECONDS) as held:
-            if held is None:
-                continue
-            if _find_settled(key, index) is None:
-                digest = held.hexdigest()
-                _complete(rebuild(key, digest, held), held, index)
-                log.info(event("recovered", host=key.host_id, id=key.episode_id, sha=digest))
-                completed += 1
-            held.settle()
+        try:
+            completed += _recover(key, store, index, rebuild)
+        except ReceiverError as exc:
+            log.error(event("recovery-failed", host=key.host_id, id=key.episode_id, reason=exc))
     return completed
+
+
+def _recover(key: EpisodeKey, store: EpisodeStore, index: EpisodeIndex, rebuild: Rebuild) -> bool:
+    """Whether `key`, published by a writer that died, was missing in the index and is in it now."""
+    with store.hold(key, wait_seconds=HOLD_SECONDS) as held:
+        if held is None:
+            return False
+        missing = _find_settled(key, index) is None
+        if missing:
+            episode = rebuild(key, held)
+            if episode is None:
+                return False
+            _complete(episode, held, index)
+            log.info(event("recovered", host=key.host_id, id=key.episode_id, sha=episode.sha256))
+        held.settle()
+        return missing
 
 
 def _copy(body: Body, incoming: Incoming, inspector: Inspector) -> None:

@@ -31,6 +31,19 @@ class EpisodeKey:
 
 
 @dataclass(frozen=True, slots=True)
+class Stamps:
+    """What a PUT's headers say of an episode beside its name and digest. Absent values are None."""
+
+    schema_version: int = protocol.SCHEMA_VERSION
+    #: 40 hex digits.
+    code_commit: str | None = None
+    #: One of `protocol.EPISODE_TYPES`.
+    episode_type: str | None = None
+    #: One of `protocol.BENIGN_PROFILES`.
+    benign_profile: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Upload:
     """What the head of an accepted PUT says of the body that follows."""
 
@@ -42,6 +55,11 @@ class Upload:
     benign_profile: str | None = None
     #: Content-Length in bytes; None for a chunked body.
     size_bytes: int | None = None
+
+    @property
+    def stamps(self) -> Stamps:
+        """What it says of the episode."""
+        return Stamps(self.schema_version, self.code_commit, self.episode_type, self.benign_profile)
 
 
 @dataclass(frozen=True, slots=True)

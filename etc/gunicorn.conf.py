@@ -74,8 +74,10 @@ def when_ready(server):
 
 
 def post_worker_init(worker):
-    """A worker that was killed left its uploads behind: the one that takes its place tidies up."""
+    """A worker that was killed left its uploads behind: the one that takes its place tidies up. For what needs a look
+    into an archive, nobody waits."""
     from cis490_receiver.backends import use_backends
-    from cis490_receiver.upkeep.recovery import recover_quietly
+    from cis490_receiver.upkeep.recovery import complete_in_background, recover_quietly
 
     recover_quietly(*use_backends(_settings))
+    complete_in_background(*use_backends(_settings))

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import BinaryIO, Protocol
 
-from cis490_receiver.models import EpisodeKey
+from cis490_receiver.models import EpisodeKey, Stamps
 
 
 class Incoming(Protocol):
@@ -103,6 +103,15 @@ class Held(Protocol):
         """The stored bytes, from the first one on."""
         ...
 
+    def stamps(self) -> Stamps | None:
+        """What was said of the episode when its upload began, as long as it is unsettled; None when it is settled,
+        and where its trace does not tell, as those of older versions do not.
+
+        Raises:
+            StorageFailed: the traces cannot be read.
+        """
+        ...
+
     def make_durable(self) -> None:
         """Put the bytes and their name on stable storage, whoever published them.
 
@@ -140,8 +149,8 @@ class EpisodeStore(Protocol):
         """
         ...
 
-    def receive(self, key: EpisodeKey) -> AbstractContextManager[Incoming]:
-        """Start an upload of `key`.
+    def receive(self, key: EpisodeKey, stamps: Stamps) -> AbstractContextManager[Incoming]:
+        """Start an upload of `key`, of which its head says `stamps`: who completes it after a crash knows them.
 
         Raises:
             StorageFull, StorageFailed: not even an empty upload can be made.

@@ -13,7 +13,7 @@ from typing import BinaryIO, Final
 from cis490_receiver.errors import EpisodeBusy, StorageFailed, StorageFull
 from cis490_receiver.files import atomic
 from cis490_receiver.logfmt import event
-from cis490_receiver.models import EpisodeKey
+from cis490_receiver.models import EpisodeKey, Stamps
 from cis490_receiver.storage import traces
 from cis490_receiver.storage.publishing import Publisher
 from cis490_receiver.storage.writing import Buffers, HashingWriter
@@ -56,16 +56,16 @@ def try_lock(fd: int) -> bool:
 class IncomingFile:
     """See `storage.base.Incoming`. One thread at a time."""
 
-    def __init__(self, publisher: Publisher, key: EpisodeKey, buffers: Buffers) -> None:
+    def __init__(self, publisher: Publisher, key: EpisodeKey, stamps: Stamps, buffers: Buffers) -> None:
         self._publisher = publisher
         self._key = key
-        self._name, self._fd = self._create()
+        self._name, self._fd = self._create(stamps)
         self._writer = HashingWriter(self._fd, buffers)
         self._settled = False
 
-    def _create(self) -> tuple[str, int]:
+    def _create(self, stamps: Stamps) -> tuple[str, int]:
         while True:
-            name = traces.new_name(self._key)
+            name = traces.new_name(self._key, stamps)
             path = self._publisher.path_of(name)
             fd = os.open(path, _CREATE_FLAGS, atomic.FILE_MODE)
             try:
@@ -173,6 +173,12 @@ class HeldFile:
         """See `Held.open`."""
         self._stream.seek(0)
         return self._stream
+
+    def stamps(self) -> Stamps | None:
+        """See `Held.stamps`."""
+        with storage_errors("read"):
+            inode = os.fstat(self._stream.fileno()).st_ino
+            return traces.stamps_in(traces.traces_of(self._publisher.incoming, self._key, inode))
 
     def make_durable(self) -> None:
         """See `Held.make_durable`."""

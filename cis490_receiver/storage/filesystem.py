@@ -33,7 +33,7 @@ from cis490_receiver import protocol
 from cis490_receiver.errors import EpisodeBusy
 from cis490_receiver.files import atomic
 from cis490_receiver.logfmt import event
-from cis490_receiver.models import EpisodeKey
+from cis490_receiver.models import EpisodeKey, Stamps
 from cis490_receiver.storage import linking, traces
 from cis490_receiver.storage.files import HeldFile, IncomingFile, storage_errors, try_lock
 from cis490_receiver.storage.folders import HostFolders
@@ -90,10 +90,10 @@ class FilesystemStore:
                     raise OSError(errno.EACCES, os.strerror(errno.EACCES))
 
     @contextlib.contextmanager
-    def receive(self, key: EpisodeKey) -> Iterator[IncomingFile]:
+    def receive(self, key: EpisodeKey, stamps: Stamps) -> Iterator[IncomingFile]:
         """See `EpisodeStore.receive`."""
         with storage_errors("create"):
-            incoming = IncomingFile(self._publisher, key, self._buffers)
+            incoming = IncomingFile(self._publisher, key, stamps, self._buffers)
         try:
             yield incoming
         finally:
@@ -138,7 +138,12 @@ class FilesystemStore:
     def unsettled(self) -> Iterator[EpisodeKey]:
         """See `EpisodeStore.unsettled`."""
         for name in os.listdir(self._incoming):
-            key = self._examine(name)
+            try:
+                key = self._examine(name)
+            except OSError as exc:
+                # What is wrong with one file keeps nobody from the others.
+                log.warning(event("unknown-file", folder="incoming", file=name, reason=exc.strerror))
+                continue
             if key is not None:
                 yield key
 
@@ -200,19 +205,19 @@ class FilesystemStore:
                 return self._examine_marker(path, os.read(fd, traces.NAME_MAX))
             if status.st_nlink > 1:
                 return self._key_of(name, status.st_ino)
+            linking.remove_marker(path)
             self._discard(path, status.st_size)
             return None
         finally:
             os.close(fd)
 
     def _examine_marker(self, marker: Path, content: bytes) -> EpisodeKey | None:
-        """The key that a marker tells of. One whose upload is still there belongs to a live writer, or is
-        discarded with the dead one's; one that tells of no episode is discarded."""
+        """The key that a marker tells of. One whose upload is still there belongs to a live writer, or goes with
+        the dead one's; one that tells of no episode is discarded."""
         source = marker.with_name(marker.name.removesuffix(linking.MARKER_SUFFIX))
         if source.exists():
             self._examine(source.name)
-            if source.exists():
-                return None
+            return None
         key = traces.key_of_marker(marker.name, content)
         if key is not None and self.exists(key):
             return key
@@ -227,15 +232,15 @@ class FilesystemStore:
         log.info(event("discarded-upload", file=path.name, size=size_bytes))
 
     def _key_of(self, name: str, inode: int) -> EpisodeKey | None:
-        host_id, _, rest = name.partition("~")
-        episode_id = rest.partition("~")[0]
-        with contextlib.suppress(ValueError):
-            if episode_id:
-                return EpisodeKey(host_id, episode_id)
+        trace = traces.parse(name)
+        if trace is not None and trace.episode_id is not None:
+            return EpisodeKey(trace.host_id, trace.episode_id)
+        if trace is not None:
             # The two ids together were longer than a file name may be.
-            for key in self._keys_of(host_id):
-                if (self._episodes / host_id / key.file_name).lstat().st_ino == inode:
-                    return key
+            for key in self._keys_of(trace.host_id):
+                with contextlib.suppress(FileNotFoundError):
+                    if (self._episodes / key.host_id / key.file_name).lstat().st_ino == inode:
+                        return key
         log.warning(event("unknown-file", folder="incoming", file=name))
         return None
 

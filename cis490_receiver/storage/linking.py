@@ -47,8 +47,18 @@ def _rename_with_marker(source: Path, name: str, folder: int) -> None:
         _write_marker(marker, name)
         _renameat2(source, name, folder)
     except OSError:
-        marker.unlink(missing_ok=True)
+        remove_marker(source)
         raise
+
+
+def remove_marker(source: Path) -> None:
+    """Remove the marker of the upload `source`, if it has one: the rename did not happen. Durably, before the upload
+    itself may go: a marker that is left alone tells of an episode."""
+    try:
+        source.with_name(marker_of(source.name)).unlink()
+    except FileNotFoundError:
+        return
+    atomic.sync_folder(source.parent)
 
 
 def _write_marker(marker: Path, name: str) -> None:

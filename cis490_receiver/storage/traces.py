@@ -1,25 +1,66 @@
-"""The names in ``incoming/``: what they tell of the upload, and of its episode once it is published."""
+"""The names in ``incoming/``: what they tell of the upload, and of its episode once it is published.
+
+A name is ``<host_id>~<episode_id>~<stamps>~<random hex digits>``, where the stamps are
+``<schema_version>.<code_commit>.<episode_type>.<benign_profile>``, the last three empty when absent. ``~`` is in none
+of them. Where the name would be too long for a file, ``<episode_id>`` is empty. The names of older versions have no
+stamps and one ``~`` less.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import re
+import stat
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from cis490_receiver import protocol
-from cis490_receiver.models import EpisodeKey
+from cis490_receiver.models import EpisodeKey, Stamps
 from cis490_receiver.storage import linking
 
 #: Longest file name that Linux file systems take, in bytes (NAME_MAX, limits.h).
 NAME_MAX: Final = 255
 
+_NAME: Final = re.compile(r"([^~]+)~([^~]*)~(?:([^~]*)~)?[0-9a-f]{1,32}")
+_VERSION: Final = re.compile(r"-?[0-9]{1,18}")
 
-def new_name(key: EpisodeKey) -> str:
-    """A new name that tells recovery the key; for ids too long to fit, the host alone."""
-    unique = os.urandom(16).hex()
-    name = f"{key.host_id}~{key.episode_id}~{unique}"
-    return name if len(linking.marker_of(name)) <= NAME_MAX else f"{key.host_id}~~{unique}"
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """What a name in ``incoming/`` says."""
+
+    host_id: str
+    #: None where the two ids together were too long.
+    episode_id: str | None
+    #: None where the name does not tell them.
+    stamps: Stamps | None
+
+
+def new_name(key: EpisodeKey, stamps: Stamps) -> str:
+    """A new name that tells recovery the key and the stamps; for ids too long to fit, the host and the stamps."""
+    rest = f"{_spell(stamps)}~{os.urandom(8).hex()}"
+    name = f"{key.host_id}~{key.episode_id}~{rest}"
+    return name if len(linking.marker_of(name)) <= NAME_MAX else f"{key.host_id}~~{rest}"
+
+
+def parse(name: str) -> Trace | None:
+    """Read the name of an upload or of its marker; None when it is none that `new_name` gives, now or in an older
+    version."""
+    match = _NAME.fullmatch(name.removesuffix(linking.MARKER_SUFFIX))
+    if match is None:
+        return None
+    host_id, episode_id, stamps = match.groups()
+    if not all(protocol.is_valid_id(part) for part in (host_id, episode_id or host_id)):
+        return None
+    return Trace(host_id, episode_id or None, None if stamps is None else _read(stamps))
+
+
+def stamps_in(names: list[str]) -> Stamps | None:
+    """What the traces `names` of one episode say of it; None where they do not tell, or do not agree."""
+    said = {trace.stamps if (trace := parse(name)) else None for name in names}
+    return said.pop() if len(said) == 1 else None
 
 
 def traces_of(incoming: Path, key: EpisodeKey, inode: int) -> list[str]:
@@ -29,7 +70,9 @@ def traces_of(incoming: Path, key: EpisodeKey, inode: int) -> list[str]:
     for name in os.listdir(incoming):
         if name.startswith(prefixes):
             with contextlib.suppress(FileNotFoundError):
-                if (incoming / name).lstat().st_ino == inode or _is_marker_of(incoming / name, key, inode):
+                status = (incoming / name).lstat()
+                regular = stat.S_ISREG(status.st_mode)
+                if regular and (status.st_ino == inode or _is_marker_of(incoming / name, key, inode)):
                     found.append(name)
     return found
 
@@ -48,6 +91,24 @@ def key_of_marker(name: str, content: bytes) -> EpisodeKey | None:
         return EpisodeKey(name.partition("~")[0], episode_id) if episode_id != file_name else None
     except ValueError:
         return None
+
+
+def _spell(stamps: Stamps) -> str:
+    words = (stamps.code_commit, stamps.episode_type, stamps.benign_profile)
+    return ".".join([str(stamps.schema_version), *(word or "" for word in words)])
+
+
+def _read(text: str) -> Stamps | None:
+    version, *words = text.split(".")
+    if _VERSION.fullmatch(version) is None or len(words) != 3:
+        return None
+    code_commit, episode_type, benign_profile = (word or None for word in words)
+    known = (
+        (code_commit is None or protocol.is_commit(code_commit))
+        and (episode_type is None or episode_type in protocol.EPISODE_TYPES)
+        and (benign_profile is None or benign_profile in protocol.BENIGN_PROFILES)
+    )
+    return Stamps(int(version), code_commit, episode_type, benign_profile) if known else None
 
 
 def _is_marker_of(path: Path, key: EpisodeKey, inode: int) -> bool:

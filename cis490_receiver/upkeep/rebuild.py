@@ -1,48 +1,62 @@
-"""An index line from nothing but the stored bytes: what recovery and reindex fall back on."""
+"""An index line from what a dead writer, or a lost index, left: what recovery and reindex fall back on.
+
+What a PUT's headers said is in the upload's trace as long as there is one. Else ``meta.json`` in the tarball stands
+in for it, and what it does not tell is null. The file's modification time stands in for the time of arrival.
+"""
 
 from __future__ import annotations
 
 import logging
 import os
+from dataclasses import asdict
 from typing import Any, BinaryIO
 
 from cis490_receiver import archive, protocol
 from cis490_receiver.logfmt import event
-from cis490_receiver.models import Episode, EpisodeKey, wall_time
+from cis490_receiver.models import Episode, EpisodeKey, Stamps, Upload
 from cis490_receiver.storage.base import Held
 
 log = logging.getLogger(__name__)
 
 
-def rebuild_held(key: EpisodeKey, sha256: str, held: Held) -> Episode:
-    """`rebuild_episode` for an episode that is held (an `ingest.Rebuild`)."""
-    return rebuild_episode(key, sha256, held.open())
+def rebuild_from_trace(key: EpisodeKey, held: Held) -> Episode | None:
+    """The index line of `key`; None when no trace tells what it needs. The archive is hashed and not looked into.
 
-
-def rebuild_episode(key: EpisodeKey, sha256: str, stream: BinaryIO) -> Episode:
-    """The index line of `key`, whose stored bytes are `stream` and hash to `sha256`.
-
-    What a PUT's headers said is taken from ``meta.json`` in the tarball where it says the same; the file's
-    modification time stands in for the time of arrival. What cannot be told is null.
+    Raises:
+        StorageFailed: the episode or the traces cannot be read.
     """
-    status = os.fstat(stream.fileno())
+    stamps = held.stamps()
+    return None if stamps is None else _line(key, stamps, held)
+
+
+def rebuild_held(key: EpisodeKey, held: Held) -> Episode:
+    """The index line of `key`, from ``meta.json`` where no trace tells more.
+
+    Raises:
+        StorageFailed: the episode or the traces cannot be read.
+    """
+    stamps = held.stamps()
+    return _line(key, _read_stamps(key, held.open()) if stamps is None else stamps, held)
+
+
+def _line(key: EpisodeKey, stamps: Stamps, held: Held) -> Episode:
+    upload = Upload(key, held.hexdigest(), **asdict(stamps))
+    status = os.fstat(held.open().fileno())
+    return Episode.from_upload(upload, size_bytes=status.st_size, received_at_ns=status.st_mtime_ns)
+
+
+def _read_stamps(key: EpisodeKey, stream: BinaryIO) -> Stamps:
     try:
         meta = archive.read_meta(stream)
     except archive.ArchiveError as exc:
         log.warning(event("meta-unreadable", host=key.host_id, id=key.episode_id, reason=exc))
-        meta = {}
+        return Stamps()
     version = meta.get("schema_version")
-    return Episode(
-        host_id=key.host_id,
-        episode_id=key.episode_id,
-        sha256=sha256,
-        size_bytes=status.st_size,
+    return Stamps(
         schema_version=version if type(version) is int and abs(version) < 10**18 else protocol.SCHEMA_VERSION,
         code_commit=_text(meta, "code_commit", protocol.is_commit),
         episode_type=_text(meta, "episode_type", protocol.EPISODE_TYPES.__contains__),
         benign_profile=_text(meta, "benign_profile", protocol.BENIGN_PROFILES.__contains__),
-        received_at_wall=wall_time(status.st_mtime_ns),
-        received_at_ns=status.st_mtime_ns,
     )
 
 

@@ -188,7 +188,7 @@ class Reindexer:
             with self._store.hold(key, wait_seconds=_HOLD_SECONDS) as held:
                 if held is None or newest.has(key):
                     return None
-                episode = rebuild_held(key, held.hexdigest(), held)
+                episode = rebuild_held(key, held)
                 if not dry_run:
                     # Whoever published it may have failed to make its name durable: that is done over.
                     held.republish()

@@ -48,6 +48,8 @@ class Course(RuleBasedStateMachine):
         self.receiver = Receiver(self.data, self.folder / "log", gate_enabled="true", workers=1)
         self.promised: dict[tuple[str, str], Archive] = {}
         self.accepted: set[str] = set()
+        #: What the headers of any upload of an episode said, or its meta.json does.
+        self.commits: dict[tuple[str, str], set[str]] = {}
         self.full = False
 
     @initialize()
@@ -64,6 +66,7 @@ class Course(RuleBasedStateMachine):
     @rule(key=KEYS, seed=SEEDS, commit=st.sampled_from(COMMITS), large=st.booleans())
     def put(self, key: tuple[str, str], seed: int, commit: str, large: bool) -> None:
         episode = make_episode(seed, size=3_000_000 if large else 3000)
+        self.commits.setdefault(key, set()).update({commit, f"{seed:040x}"})
         answer = self.receiver.put(*key, episode, X_Cis490_Code_Commit=commit)
         known = self.promised.get(key)
         # A worker looks at a new list within half a second: until then either answer is right.
@@ -154,6 +157,8 @@ class Course(RuleBasedStateMachine):
         lines = {(line["host_id"], line["episode_id"]): line["sha256"] for line in self.receiver.index()}
         assert len(lines) == len(self.receiver.index())
         assert {(host, f"{name}.tar.zst") for host, name in lines} == self.receiver.stored().keys()
+        for line in self.receiver.index():
+            assert line["code_commit"] in self.commits[line["host_id"], line["episode_id"]]
         assert {key: episode.sha256 for key, episode in self.promised.items()}.items() <= lines.items()
 
 

@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from cis490_receiver.models import EpisodeKey
+from cis490_receiver.models import EpisodeKey, Stamps
 from cis490_receiver.storage import linking
 from cis490_receiver.storage.filesystem import FilesystemStore
 from tests.faults.support.promises import append
 
 KEY = EpisodeKey("host-a", "ep-1")
 LONG = EpisodeKey("h" * 128, "e" * 128)
+STAMPS = Stamps(3, "c" * 40, "infected", "db_query")
 
 
 @pytest.fixture
@@ -31,7 +32,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FilesystemStore:
 
 
 def _publish_and_die(store: FilesystemStore, key: EpisodeKey, content: bytes) -> None:
-    with store.receive(key) as incoming:
+    with store.receive(key, STAMPS) as incoming:
         append(incoming, content)
         incoming.sync()
         assert incoming.publish()
@@ -52,8 +53,10 @@ def test_a_dead_writers_episode_is_found_by_its_marker(
     assert list(store.unsettled()) == [key]
     with store.hold(key, wait_seconds=1) as held:
         assert held is not None
+        assert held.stamps() == STAMPS
         held.republish()
         held.settle()
+        assert held.stamps() is None
     assert _read(store, key) == b"published"
     assert os.listdir(tmp_path / "incoming") == []
 
@@ -80,7 +83,7 @@ def test_a_live_writers_marker_is_nobody_elses(
         rename(source, name, folder)
 
     monkeypatch.setattr(linking, "_renameat2", meanwhile)
-    with store.receive(KEY) as incoming:
+    with store.receive(KEY, STAMPS) as incoming:
         append(incoming, b"live")
         incoming.sync()
         assert not incoming.publish()

@@ -7,13 +7,17 @@ import fcntl
 import http.client
 import os
 import signal
+import tarfile
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+import zstandard
 
+from cis490_receiver.models import EpisodeKey, Stamps
+from cis490_receiver.storage import traces
 from tests.support.archives import Archive, make_episode
 from tests.support.receiver import Receiver, put_headers
 
@@ -97,21 +101,56 @@ def test_recovery_leaves_live_uploads_alone(receiver: Receiver) -> None:
         assert connection.recv(65536).startswith(b"HTTP/1.1 201 ")
 
 
-def test_a_published_episode_without_a_line_is_completed_at_start(receiver: Receiver) -> None:
+def _leave_published(receiver: Receiver, trace: str, name: str, data: bytes) -> None:
     """What a crash between publishing and indexing leaves: two links, no lock, no line."""
-    episode = make_episode(3, meta={"episode_type": "infected", "code_commit": "d" * 40})
+    folder = receiver.data_dir
+    (folder / "incoming" / trace).write_bytes(data)
+    os.link(folder / "incoming" / trace, folder / "episodes" / "h" / f"{name}.tar.zst")
+
+
+def test_a_published_episode_without_a_line_is_completed_at_start(receiver: Receiver) -> None:
+    episode = make_episode(3, meta={"episode_type": "control", "code_commit": "d" * 40})
     assert receiver.put("h", "whole", episode).status == 201
     receiver.kill()
     folder = receiver.data_dir
-    (folder / "incoming" / "h~lost~0123").write_bytes(episode.data)
-    os.link(folder / "incoming" / "h~lost~0123", folder / "episodes" / "h" / "lost.tar.zst")
+    stamps = Stamps(2, "e" * 40, "infected", None)
+    _leave_published(receiver, traces.new_name(EpisodeKey("h", "lost"), stamps), "lost", episode.data)
     (folder / "incoming" / "h~torn~4567").write_bytes(episode.data[:100])
     with (folder / "index.jsonl").open("ab") as journal:
         journal.write(b'{"host_id":"h","episode_id":"torn",')
     receiver.start()
     assert_agreement(receiver, {("h", "whole"): episode, ("h", "lost"): episode})
     line = receiver.index()[1]
-    assert (line["episode_id"], line["episode_type"], line["code_commit"]) == ("lost", "infected", "d" * 40)
+    assert (line["episode_id"], line["episode_type"], line["code_commit"]) == ("lost", "infected", "e" * 40)
+    assert line["benign_profile"] is None
+
+
+def test_a_start_is_ready_before_an_archive_is_looked_into(receiver: Receiver) -> None:
+    """The trace of an older version does not tell what the headers said, and its archive is a hostile one."""
+    episode, hostile = make_episode(3, meta={"episode_type": "infected"}), Archive(_endless_headers())
+    assert receiver.put("h", "whole", episode).status == 201
+    receiver.kill()
+    _leave_published(receiver, f"h~bad~{'0' * 32}", "bad", hostile.data)
+    _leave_published(receiver, f"h~old~{'0' * 32}", "old", episode.data)
+    before = len(receiver.log_text())
+    receiver.start()
+    assert receiver.put("h", "other", make_episode(4)).status == 201
+    _wait(lambda: receiver.incoming() == [])
+    assert_agreement(receiver, {("h", "whole"): episode, ("h", "old"): episode, ("h", "bad"): hostile})
+    lines = {line["episode_id"]: line for line in receiver.index()}
+    assert lines["old"]["episode_type"] == "infected" and lines["bad"]["episode_type"] is None
+    log = receiver.log_text()[before:]
+    assert 0 < log.index("Listening at") < log.index("recovered host=h")
+    assert log.index("Listening at") < log.index("meta-unreadable host=h id=bad")
+
+
+def _endless_headers() -> bytes:
+    """Four million headers that describe nothing."""
+    compressor = zstandard.ZstdCompressor().compressobj()
+    block = tarfile.TarInfo("x")
+    block.type = tarfile.XHDTYPE
+    pieces = [compressor.compress(block.tobuf(tarfile.USTAR_FORMAT) * 4000) for _ in range(1000)]
+    return b"".join(pieces) + compressor.flush()
 
 
 def test_a_retry_completes_what_its_first_attempt_published(receiver: Receiver) -> None:

@@ -13,6 +13,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +23,10 @@ from cis490_receiver.config import Settings
 from cis490_receiver.errors import ReceiverError
 from cis490_receiver.index.local import LocalIndex
 from cis490_receiver.ingest import receive_episode, recover
-from cis490_receiver.models import Episode, EpisodeKey, Upload
+from cis490_receiver.models import Episode, EpisodeKey, Stamps, Upload
 from cis490_receiver.policy.inspection import TakeAll
 from cis490_receiver.storage.filesystem import FilesystemStore
-from cis490_receiver.upkeep.rebuild import rebuild_held
+from cis490_receiver.upkeep.rebuild import rebuild_from_trace
 from tests.faults.support import beside
 from tests.support.archives import Archive, make_episode
 
@@ -52,7 +53,14 @@ class BytesBody:
 
 
 def upload_of(host: str, episode: str, archive: Archive) -> Upload:
-    return Upload(EpisodeKey(host, episode), archive.sha256, size_bytes=len(archive.data))
+    """What a PUT's head says: other stamps than meta.json has, so that it shows where a line's came from."""
+    key, stamps = EpisodeKey(host, episode), asdict(stamps_of(archive.sha256))
+    return Upload(key, archive.sha256, size_bytes=len(archive.data), **stamps)
+
+
+def stamps_of(sha256: str) -> Stamps:
+    """What the head of each upload of these bytes says."""
+    return Stamps(3, sha256[:40], "infected", "db_query")
 
 
 def archive_of(step: dict[str, Any]) -> Archive:
@@ -79,11 +87,11 @@ class Driver:
         except ReceiverError as exc:
             beside.say(status=exc.code)
             return
-        recover(store, index, rebuild_held)
+        recover(store, index, rebuild_from_trace)
         index.close()
 
     def do_recover(self, step: dict[str, Any]) -> None:
-        recover(self.store, self.index, rebuild_held)
+        recover(self.store, self.index, rebuild_from_trace)
 
     def do_put(self, step: dict[str, Any], at_end: Callable[[], object] = lambda: None) -> None:
         archive = archive_of(step)

@@ -12,10 +12,10 @@ from cis490_receiver.config import Settings
 from cis490_receiver.errors import Conflict
 from cis490_receiver.index.local import LocalIndex
 from cis490_receiver.ingest import receive_episode, recover
-from cis490_receiver.models import Episode
+from cis490_receiver.models import Episode, Stamps
 from cis490_receiver.policy.inspection import TakeAll
 from cis490_receiver.storage.filesystem import FilesystemStore
-from cis490_receiver.upkeep.rebuild import rebuild_held
+from cis490_receiver.upkeep.rebuild import rebuild_from_trace
 from tests.faults.support import driver
 from tests.faults.support.course import Scenario, Step, put
 from tests.faults.support.inspecting import Broken, Inspector
@@ -59,7 +59,7 @@ class EpisodeInspector(Inspector):
 
     def _settle(self, data: Path) -> None:
         store, index = open_backends(Settings(data_dir=data))
-        recover(store, index, rebuild_held)
+        recover(store, index, rebuild_from_trace)
         index.close()
 
     def _ship(self, data: Path, step: Step) -> Promise:
@@ -93,6 +93,8 @@ class EpisodeInspector(Inspector):
                 raise Broken(f"the line of {key} is not of what is stored")
             if episode.size_bytes != len(stored[key]):
                 raise Broken(f"the line of {key} has another size")
+            if not self._is_told(episode):
+                raise Broken(f"the line of {key} says something else than its upload's head did")
         for promise in promised:
             key = (promise.host, promise.episode)
             if shas.get(key) != promise.sha256:
@@ -101,6 +103,10 @@ class EpisodeInspector(Inspector):
                 raise Broken(f"{key} was acknowledged and is not in the index")
         if left := os.listdir(data / "incoming"):
             raise Broken(f"left in incoming/: {left}")
+
+    def _is_told(self, episode: Episode) -> bool:
+        """Whether the line says what the head of the upload did."""
+        return stamps_of(episode) == driver.stamps_of(episode.sha256)
 
     def _whole(self, key: tuple[str, str], content: bytes) -> str:
         for sha256, (_, body) in self._bodies.items():
@@ -124,3 +130,7 @@ class EpisodeInspector(Inspector):
                 raise Broken(f"{key} has two lines")
             lines[key] = episode
         return lines
+
+
+def stamps_of(episode: Episode) -> Stamps:
+    return Stamps(episode.schema_version, episode.code_commit, episode.episode_type, episode.benign_profile)

@@ -18,7 +18,7 @@ class Mutant:
 
 INGEST, STORE, FOLDERS = "ingest.py", "storage/filesystem.py", "storage/folders.py"
 FILES, PUBLISHING = "storage/files.py", "storage/publishing.py"
-LINKING = "storage/linking.py"
+LINKING, TRACES = "storage/linking.py", "storage/traces.py"
 JOURNAL, CATALOG, ATOMIC, BODY = "index/journal.py", "index/catalog.py", "files/atomic.py", "views/body.py"
 
 MUTANTS = (
@@ -156,6 +156,14 @@ MUTANTS = (
         "        os.unlink(path)\n        raise\n",
         "        raise\n",
         "start-failed-7",
+    ),
+    Mutant("trace-without-stamps", TRACES, '    rest = f"{_spell(stamps)}~{', '    rest = f"{', "known-host"),
+    Mutant(
+        "stamp-not-in-trace",
+        TRACES,
+        "    words = (stamps.code_commit, ",
+        "    words = (None, ",
+        "known-host",
     ),
     Mutant("marker-kept", STORE, "        self._discard(marker, len(content))\n", "", "no-links"),
     Mutant("dead-upload-kept", STORE, "            self._discard(path, status.st_size)\n", "", "known-host"),

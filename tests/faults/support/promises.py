@@ -10,7 +10,7 @@ from pathlib import Path
 from cis490_receiver.clock import SystemClock
 from cis490_receiver.errors import BodyTruncated, ShaMismatch
 from cis490_receiver.ingest import receive_episode
-from cis490_receiver.models import EpisodeKey, Upload
+from cis490_receiver.models import EpisodeKey, Stamps, Upload
 from cis490_receiver.policy.inspection import TakeAll
 from cis490_receiver.storage.base import Incoming
 from cis490_receiver.storage.filesystem import FilesystemStore
@@ -29,7 +29,7 @@ def append(incoming: Incoming, data: bytes) -> None:
 def recovery_leaves_live_uploads_alone(data_dir: Path) -> None:
     Driver(data_dir).do_start({})
     store = FilesystemStore(data_dir)
-    with store.receive(KEY) as incoming:
+    with store.receive(KEY, Stamps()) as incoming:
         append(incoming, b"one half, ")
         Driver(data_dir).do_recover({})
         append(incoming, b"the other")
