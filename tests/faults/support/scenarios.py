@@ -13,8 +13,8 @@ def _dead(name: str, last: Step, *statuses: object, do: str = "die_before_line")
     return Scenario(name, before, (died, Process((last,))), statuses)
 
 
-#: index.jsonl ends shortly before a block does: 13 lines of 295 bytes.
-_ALMOST_A_BLOCK = tuple(put("host-b", f"old-{number:02d}", 100 + number, size=10) for number in range(13))
+#: index.jsonl ends shortly before a block does: 11 lines of 345 bytes.
+_ALMOST_A_BLOCK = tuple(put("host-b", f"old-{number:02d}", 100 + number, size=10) for number in range(11))
 _TORN: Step = {"do": "tear", "host": "host-t", "episode": "torn", "seed": 50, "keep": 200}
 _DIES = put("host-t", "torn", seed=50) | {"do": "die_before_line"}
 _TORN_WHOLE: Step = _TORN | {"keep": -1}
