@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import json
+import codecs
 from typing import Any, BinaryIO, Final
 
+from cis490_receiver import i_json
 from cis490_receiver.archive.frames import check_frames, size_of
 from cis490_receiver.archive.limits import CPU_TIME, SEARCH, ArchiveError, Clock, Limits, for_whole
 from cis490_receiver.archive.tar import Member, Walk
@@ -67,17 +68,15 @@ def is_meta(member: Member) -> bool:
 
 
 def parse_meta(text: bytes) -> dict[str, Any]:
-    """Read the content of a meta.json: UTF-8, with or without a byte order mark, and nothing that a strict parser
-    would refuse to read again, such as NaN, a number beyond a double or half of a surrogate pair (RFC 8259 §6, §8.2).
+    """Read the content of a meta.json: I-JSON, with or without a byte order mark.
 
     Raises:
         ArchiveError: it is not a JSON object.
     """
     try:
-        meta = json.loads(text.decode("utf-8-sig"))
-        json.dumps(meta, ensure_ascii=False, allow_nan=False).encode("utf-8")
-    except (ValueError, RecursionError):
-        raise ArchiveError(f"{META_NAME} is not JSON") from None
+        meta = i_json.loads(text.removeprefix(codecs.BOM_UTF8))
+    except ValueError as exc:
+        raise ArchiveError(f"{META_NAME} is not JSON that every parser reads: {exc}") from None
     if not isinstance(meta, dict):
         raise ArchiveError(f"{META_NAME} is not a JSON object")
     return meta
