@@ -120,7 +120,7 @@ cis490_receiver is up.
   token        {"set" if settings.bearer_token else "none (only this machine can reach it)"}
   gate         {"on" if settings.gate_enabled else "off"}
 
-Ship an episode (any .tar.zst) from another terminal:
+Ship an episode (any .tar.zst; docs/episodes.md says which headers make the index say more) from another terminal:
 
   f=episode.tar.zst
   curl {socket_option}{auth}-H "X-Content-SHA256: $(sha256sum "$f" | cut -d' ' -f1)" \\
@@ -132,8 +132,6 @@ Stop with Ctrl-C.
 
 def _demo_episode() -> bytes:
     meta = {
-        "host_id": "demo-host",
-        "episode_id": "demo-1",
         "schema_version": protocol.SCHEMA_VERSION,
         "episode_type": "control",
         "benign_profile": "idle",
@@ -145,7 +143,7 @@ def _demo_episode() -> bytes:
             member = tarfile.TarInfo(name)
             member.size = len(content)
             archive.addfile(member, io.BytesIO(content))
-    return zstandard.ZstdCompressor().compress(packed.getvalue())
+    return zstandard.ZstdCompressor(write_checksum=True).compress(packed.getvalue())
 
 
 def _demonstrate(settings: Settings) -> int:
@@ -154,6 +152,7 @@ def _demonstrate(settings: Settings) -> int:
     headers = {
         **_auth(settings),
         protocol.HEADER_SHA256: hashlib.sha256(body).hexdigest(),
+        protocol.HEADER_SCHEMA_VERSION: str(protocol.SCHEMA_VERSION),
         protocol.HEADER_EPISODE_TYPE: "control",
         protocol.HEADER_BENIGN_PROFILE: "idle",
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import socket
 import subprocess
@@ -70,6 +71,11 @@ def test_the_readmes_curl_ships_to_what_serve_started(tmp_path: Path) -> None:
                 assert f'"status":"{status}"' in done.stdout, done.stderr
             pasted = re.search(r"^  f=.*?(?=\n\n)", shown, re.MULTILINE | re.DOTALL)
             assert pasted is not None
+            [line] = (tmp_path / "data" / "index.jsonl").read_text().splitlines()
+            meta = json.loads((tmp_path / "run-0001" / "meta.json").read_text())
+            assert {name: json.loads(line)[name] for name in meta} == meta, (
+                "the headers say what meta.json says"
+            )
             script = pasted[0].replace("f=episode.tar.zst", "f=run-0001.tar.zst")
             done = subprocess.run(["bash", "-euc", script], cwd=tmp_path, capture_output=True, text=True)
             assert '"status":"already-present"' in done.stdout, done.stderr

@@ -17,8 +17,9 @@ OTHER_HOST: Final = (
 
 _CLONE: Final = "in the orchestrator's clone (/opt/orchestrator, unless your lab put it elsewhere)"
 MISSING: Final = (
-    "Nothing says which orchestrator commit recorded this episode. A current orchestrator writes it into "
-    "meta.json, as code_commit, and cis490-shipper sends it on as X-Cis490-Code-Commit: "
+    "The upload does not say which orchestrator commit recorded this episode. A current orchestrator writes it into "
+    "meta.json, as code_commit, and cis490-shipper sends it on as X-Cis490-Code-Commit; where it did not, meta.json is "
+    "missing or lacks it, which `cis490-shipper check FILE.tar.zst` shows. Then, "
     f"{_CLONE} run `git pull --ff-only`, restart the orchestrator, and record again. `git rev-parse HEAD` there "
     "prints what belongs into the header. If either command fails, FIXYOURSELF.md, step 1, says why and goes "
     "on from there."

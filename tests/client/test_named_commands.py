@@ -11,7 +11,13 @@ import pytest
 
 from tests.support.receiver import ROOT
 
-PAGES = ("docs/lab-hosts.md", "FIXYOURSELF.md", "etc/lab-host.toml", "bin/install-lab-host")
+PAGES = (
+    "docs/lab-hosts.md",
+    "docs/episodes.md",
+    "FIXYOURSELF.md",
+    "etc/lab-host.toml",
+    "bin/install-lab-host",
+)
 SOURCES = (
     "cis490_receiver/client",
     "cis490_receiver/policy/remedies.py",
