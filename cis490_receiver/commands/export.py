@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, fields
 from functools import partial
-from itertools import chain, islice
+from itertools import islice
 from operator import attrgetter
 from pathlib import Path
 from typing import IO, Final
@@ -22,11 +22,12 @@ import click
 from cis490_receiver.backends import use_backends
 from cis490_receiver.commands.failures import EXIT_USAGE, Failure
 from cis490_receiver.commands.filters import chosen, filter_options
-from cis490_receiver.commands.shared import index_folder
+from cis490_receiver.commands.shared import index_folder, quiet_option
 from cis490_receiver.config import load
 from cis490_receiver.files import atomic
 from cis490_receiver.index.local import LocalIndex
 from cis490_receiver.models import Episode, Filters
+from cis490_receiver.progress import SILENT, Progress, on_standard_error
 
 COLUMNS: Final = [item.name for item in fields(Episode)]
 _ROW: Final = attrgetter(*COLUMNS)
@@ -47,8 +48,9 @@ _Write = Callable[[IO[bytes], Iterable[Episode]], int]
     default="-",
     help="Default: standard output.",
 )
+@quiet_option
 @click.option("--json", "as_json", is_flag=True, help="Print what was written to OUTPUT as one JSON object.")
-def command(form: str, output: Path, as_json: bool, **given: str | None) -> None:
+def command(form: str, output: Path, quiet: bool, as_json: bool, **given: str | None) -> None:
     """Write the index's records, newest first, as CSV, JSON lines or Parquet (extra: parquet).
 
     A file is there when it is whole; one that was there before stays until then.
@@ -57,18 +59,31 @@ def command(form: str, output: Path, as_json: bool, **given: str | None) -> None
     index_folder(settings)
     filters = chosen(given)
     write = _parquet_writer() if form == "parquet" else partial(_write_text, form=form)
-    to_file = str(output) != "-"
     _, index = use_backends(settings)
-    episodes = iterate(index, filters)
-    # Whatever stands in the way of reading is met before anything is written.
-    episodes = chain(list(islice(episodes, 1)), episodes)
-    if not to_file:
-        write(_standard_output(), episodes)
-        return
-    with _whole_file(output) as stream:
-        count = write(stream, episodes)
-    if as_json:
+    to_terminal = str(output) == "-" and sys.stdout is not None and sys.stdout.isatty()
+    with on_standard_error(quiet=quiet) as progress:
+        index.tell_progress(progress)
+        # Whatever stands in the way of reading is met here, before anything is written.
+        total = index.count(filters)
+        # Records that scroll by tell enough.
+        told = SILENT if to_terminal else progress
+        told.begin("writing", total, "episodes")
+        count = _write_to(output, write, _told(iterate(index, filters), told))
+    if as_json and str(output) != "-":
         click.echo(json.dumps({"output": str(output), "format": form, "episodes": count}))
+
+
+def _write_to(output: Path, write: _Write, episodes: Iterator[Episode]) -> int:
+    if str(output) == "-":
+        return write(_standard_output(), episodes)
+    with _whole_file(output) as stream:
+        return write(stream, episodes)
+
+
+def _told(episodes: Iterator[Episode], progress: Progress) -> Iterator[Episode]:
+    for episode in episodes:
+        yield episode
+        progress.advance()
 
 
 def iterate(index: LocalIndex, filters: Filters) -> Iterator[Episode]:

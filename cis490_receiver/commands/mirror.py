@@ -5,14 +5,20 @@ from __future__ import annotations
 import json
 import ssl
 from pathlib import Path
+from typing import Final
 
 import click
 
-from cis490_receiver import logfmt
+from cis490_receiver import logfmt, page
 from cis490_receiver.commands.failures import interrupted
 from cis490_receiver.commands.filters import chosen, filter_options
-from cis490_receiver.commands.shared import json_option, progress
-from cis490_receiver.trainer.mirror import Mirror, MirrorFailed, Remote, Result
+from cis490_receiver.commands.shared import json_option, quiet_option
+from cis490_receiver.progress import on_standard_error
+from cis490_receiver.trainer.mirror import NOT_THERE, Mirror, Result
+from cis490_receiver.trainer.remote import MirrorFailed, Remote
+
+#: How many failures are printed.
+_SHOWN: Final = 20
 
 
 @click.command("mirror")
@@ -27,6 +33,7 @@ from cis490_receiver.trainer.mirror import Mirror, MirrorFailed, Remote, Result
     "--jobs", type=click.IntRange(1, 32), default=4, show_default=True, help="Fetch so many at once."
 )
 @click.option("--check", is_flag=True, help="Hash what is there again.")
+@quiet_option
 @json_option
 def command(
     url: str,
@@ -37,6 +44,7 @@ def command(
     key: Path | None,
     jobs: int,
     check: bool,
+    quiet: bool,
     as_json: bool,
     **given: str | None,
 ) -> None:
@@ -52,8 +60,8 @@ def command(
     certificate = (cert, key) if cert and key else None
     remote = _remote(url, _read_token(token_file) if token_file else None, ca_file, certificate)
     try:
-        with progress("fetching", show=not as_json) as advance:
-            result = Mirror(remote, folder, filters, jobs=jobs).run(check=check, advance=advance)
+        with on_standard_error(quiet=quiet) as progress:
+            result = Mirror(remote, folder, filters, jobs=jobs, progress=progress).run(check=check)
     except KeyboardInterrupt:
         raise interrupted("interrupted; run it again to go on") from None
     _print(result, as_json)
@@ -89,5 +97,16 @@ def _print(result: Result, as_json: bool) -> None:
         return
     size = f"{result.fetched_bytes / 1e9:.2f} GB"
     click.echo(f"{result.present} episodes here, {result.fetched} new ({size}), {len(result.failed)} failed")
-    for key, reason in sorted(result.failed.items()):
+    failed = sorted(result.failed.items())
+    for key, reason in failed[:_SHOWN]:
         click.echo(f"  {key}: {reason}", err=True)
+    if len(failed) > _SHOWN:
+        click.echo(f"  and {len(failed) - _SHOWN} more; --json names them all", err=True)
+    lost = sum(reason == NOT_THERE for reason in result.failed.values())
+    if lost:
+        page.say(
+            f"{lost} are in the receiver's index and not on its disk; there, `cis490-receiver verify` names them and "
+            "`cis490-receiver reindex` takes their lines out",
+            label="  ",
+            err=True,
+        )

@@ -12,9 +12,10 @@ from cis490_receiver import logfmt
 from cis490_receiver.backends import use_backends
 from cis490_receiver.clock import SystemClock
 from cis490_receiver.commands.failures import fail, interrupted
-from cis490_receiver.commands.shared import episodes_folder, json_option, progress
+from cis490_receiver.commands.shared import episodes_folder, json_option, quiet_option
 from cis490_receiver.config import load
 from cis490_receiver.errors import ReceiverError
+from cis490_receiver.progress import on_standard_error
 from cis490_receiver.upkeep.reindex import Outcome, Reindexer
 
 log = logging.getLogger(__name__)
@@ -25,8 +26,9 @@ log = logging.getLogger(__name__)
 @click.option(
     "--jobs", type=click.IntRange(1, 64), help="How many files to hash at once; default: the cores."
 )
+@quiet_option
 @json_option
-def command(dry_run: bool, jobs: int | None, as_json: bool) -> None:
+def command(dry_run: bool, jobs: int | None, quiet: bool, as_json: bool) -> None:
     """Make index.jsonl agree with the episodes on disk, while the receiver goes on.
 
     Good lines are kept as they are. An episode without a line gets one, from its bytes and the meta.json in
@@ -38,10 +40,10 @@ def command(dry_run: bool, jobs: int | None, as_json: bool) -> None:
     folder = episodes_folder(settings)
     logfmt.configure("error" if as_json else settings.log_level)
     store, index = use_backends(settings)
-    reindexer = Reindexer(folder, store, index.journal, SystemClock(), jobs=jobs)
     try:
-        with progress("hashing", show=not as_json) as advance:
-            outcome = reindexer.run(dry_run=dry_run, advance=advance)
+        with on_standard_error(quiet=quiet) as progress:
+            reindexer = Reindexer(folder, store, index.journal, SystemClock(), jobs=jobs, progress=progress)
+            outcome = reindexer.look() if dry_run else reindexer.run()
     except (ReceiverError, OSError) as exc:
         fail("failed, the index is as it was", exc)
     except KeyboardInterrupt:

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import pwd
-import sys
-import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import click
@@ -17,38 +13,13 @@ from cis490_receiver.errors import ConfigError, ReceiverError
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 
+quiet_option = click.option("--quiet", is_flag=True, help="Do not tell of progress.")
+
 
 class NoIndex(ReceiverError):
     """There are episodes, and no index.jsonl."""
 
     code = "no-index"
-
-
-@contextlib.contextmanager
-def progress(label: str, *, show: bool) -> Iterator[Callable[[int], None]]:
-    """A line on a terminal's standard error that says how many files and bytes are done; give the yielded
-    function the bytes of each file. Silent where standard error is no terminal."""
-    if not show or not sys.stderr.isatty():
-        yield lambda _bytes: None
-        return
-    started, files, total, shown_at = time.monotonic(), 0, 0, 0.0
-
-    def advance(size_bytes: int) -> None:
-        nonlocal files, total, shown_at
-        files, total = files + 1, total + size_bytes
-        now = time.monotonic()
-        if now - shown_at >= 0.1:
-            shown_at = now
-            rate = total / max(now - started, 0.001) / 1e6
-            click.echo(
-                f"\r{label}: {files} files, {total / 1e9:.2f} GB, {rate:.0f} MB/s ", nl=False, err=True
-            )
-
-    try:
-        yield advance
-    finally:
-        if shown_at:
-            click.echo("\r\x1b[K", nl=False, err=True)
 
 
 def data_folder(settings: Settings) -> Path:

@@ -8,26 +8,30 @@ from dataclasses import asdict
 import click
 
 from cis490_receiver.backends import use_backends
-from cis490_receiver.commands.shared import index_folder, json_option
+from cis490_receiver.commands.shared import index_folder, json_option, quiet_option
 from cis490_receiver.config import load
 from cis490_receiver.index.local import Total
+from cis490_receiver.progress import on_standard_error
 
 
 @click.command("stats")
 @click.option(
     "--days", type=click.IntRange(1, 3660), default=14, show_default=True, help="How many days to show."
 )
+@quiet_option
 @json_option
-def command(days: int, as_json: bool) -> None:
+def command(days: int, quiet: bool, as_json: bool) -> None:
     """Print how many episodes and GB there are, by host, by type and profile, and by day (UTC)."""
     settings = load()
     index_folder(settings)
     _, index = use_backends(settings)
-    tables = {
-        "by_host": index.totals_by_host(),
-        "by_type": index.totals_by_type(),
-        "by_day": index.totals_by_day(days),
-    }
+    with on_standard_error(quiet=quiet) as progress:
+        index.tell_progress(progress)
+        tables = {
+            "by_host": index.totals_by_host(),
+            "by_type": index.totals_by_type(),
+            "by_day": index.totals_by_day(days),
+        }
     if as_json:
         click.echo(
             json.dumps({name: [asdict(row) for row in rows] for name, rows in tables.items()}, indent=2)

@@ -6,22 +6,27 @@ import json
 import re
 import signal
 import time
-from typing import Any
+from types import FrameType
+from typing import Any, Final, NoReturn
 
 import click
 
-from cis490_receiver import logfmt
+from cis490_receiver import logfmt, times
 from cis490_receiver.backends import use_backends
 from cis490_receiver.clock import SystemClock
-from cis490_receiver.commands.failures import fail
-from cis490_receiver.commands.shared import index_folder, json_option, progress
+from cis490_receiver.commands.failures import EXIT_FOUND, EXIT_INTERRUPTED, fail, reason
+from cis490_receiver.commands.filters import chosen
+from cis490_receiver.commands.shared import index_folder, json_option, quiet_option
 from cis490_receiver.config import load
-from cis490_receiver.errors import BadRequest, ReceiverError
+from cis490_receiver.errors import ReceiverError
 from cis490_receiver.models import EpisodeKey
-from cis490_receiver.policy.query import parse_filters
+from cis490_receiver.progress import on_standard_error
 from cis490_receiver.upkeep.quarantine import put_in_quarantine
 from cis490_receiver.upkeep.reindex import Reindexer
 from cis490_receiver.upkeep.verify import Report, Throttle, Verifier
+
+#: How many damaged episodes are printed.
+_SHOWN: Final = 100
 
 
 def _parse_percentage(ctx: click.Context, param: click.Parameter, value: str) -> float:
@@ -33,7 +38,7 @@ def _parse_percentage(ctx: click.Context, param: click.Parameter, value: str) ->
 
 @click.command("verify")
 @click.option("--host", help="Only this host's episodes.")
-@click.option("--since", help="Only what came since this date (UTC) or moment.")
+@click.option("--since", help=f"Only what came since then: {times.FORMS} (UTC).")
 @click.option(
     "--sample", callback=_parse_percentage, default="100%", show_default=True, help="A random part."
 )
@@ -41,6 +46,7 @@ def _parse_percentage(ctx: click.Context, param: click.Parameter, value: str) ->
 @click.option("--max-minutes", type=click.FloatRange(min=0, min_open=True), help="Stop after so long.")
 @click.option("--resume", is_flag=True, help="Go on where the last run stopped.")
 @click.option("--quarantine", is_flag=True, help="Move episodes whose bytes changed out of the way.")
+@quiet_option
 @json_option
 def command(
     host: str | None,
@@ -50,19 +56,20 @@ def command(
     max_minutes: float | None,
     resume: bool,
     quarantine: bool,
+    quiet: bool,
     as_json: bool,
 ) -> None:
     """Re-hash stored episodes against the index, and decode each as a trainer would.
 
     Only looks, unless --quarantine is given: then episodes whose bytes are not what was acknowledged move to
     quarantine/, their lines to index-set-aside.jsonl, and the host may ship them again. Exit status 1: something
-    is damaged.
+    is damaged. 130: ^C; --resume goes on from there.
     """
     settings = load()
     folder = index_folder(settings)
     logfmt.configure("error" if as_json else settings.log_level)
-    # A timer's stop is an interruption like ^C: the run leaves its place.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    filters = chosen({"host": host, "since": since})
+    stopped_by = _stop_in_order()
     store, index = use_backends(settings)
     verifier = Verifier(
         folder,
@@ -72,25 +79,40 @@ def command(
         sample=sample,
         deadline=time.monotonic() + max_minutes * 60 if max_minutes else None,
     )
-    given = {"host": host, "since": since}
     try:
-        filters = parse_filters({name: value for name, value in given.items() if value is not None})
-        with progress("verifying", show=not as_json) as advance:
-            report = verifier.run(filters, resume=resume, advance=advance)
-    except BadRequest as exc:
-        raise click.UsageError(exc.message) from None
+        with on_standard_error(quiet=quiet) as progress:
+            index.tell_progress(progress)
+            report = verifier.run(filters, resume=resume, progress=progress)
     except (ReceiverError, OSError) as exc:
         fail("could not go on", exc)
     moved: list[EpisodeKey] = []
-    try:
-        if quarantine:
-            put_in_quarantine(
-                report, store, index, Reindexer(folder, store, index.journal, SystemClock()), moved
-            )
-    except (ReceiverError, OSError) as exc:
-        click.echo(f"verify: the quarantine is not done: {exc.__cause__ or exc}; run it again", err=True)
-    click.echo(json.dumps(_as_dict(report, moved), indent=2) if as_json else _as_text(report, moved))
-    raise SystemExit(1 if report.damaged else 0)
+    not_done = None
+    if quarantine and not stopped_by:
+        try:
+            reindexer = Reindexer(folder, store, index.journal, SystemClock())
+            put_in_quarantine(report, store, index, reindexer, moved)
+        except (ReceiverError, OSError) as exc:
+            not_done = f"the quarantine is not done: {reason(exc)}; run it again"
+            click.echo(f"cis490-receiver: {not_done}", err=True)
+    found = _as_dict(report, moved) | ({"error": not_done} if not_done else {})
+    click.echo(json.dumps(found, indent=2) if as_json else _as_text(report, moved))
+    if signal.SIGINT in stopped_by:
+        raise SystemExit(EXIT_INTERRUPTED)
+    raise SystemExit(EXIT_FOUND if report.damaged else 0)
+
+
+def _stop_in_order() -> list[int]:
+    """Let ^C, and a timer's stop, end the run with its place noted and its report printed; gives a list that gets
+    which it was."""
+    received: list[int] = []
+
+    def stop(number: int, frame: FrameType | None) -> NoReturn:
+        received.append(number)
+        raise KeyboardInterrupt
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
+    return received
 
 
 def _as_dict(report: Report, moved: list[EpisodeKey]) -> dict[str, Any]:
@@ -108,13 +130,19 @@ def _as_dict(report: Report, moved: list[EpisodeKey]) -> dict[str, Any]:
 
 def _as_text(report: Report, moved: list[EpisodeKey]) -> str:
     lines = [
-        f"{report.checked} episodes read, {report.size_bytes / 1e9:.2f} GB, {len(report.damaged)} damaged"
+        f"{report.checked} episodes checked, {report.size_bytes / 1e9:.2f} GB read, {len(report.damaged)} damaged"
     ]
-    lines += [f"  {damage.key}: {damage.kind}: {damage.detail}" for damage in report.damaged]
+    lines += [f"  {damage.key}: {damage.kind}: {damage.detail}" for damage in report.damaged[:_SHOWN]]
+    if len(report.damaged) > _SHOWN:
+        lines.append(f"  and {len(report.damaged) - _SHOWN} more; --json names them all")
     if moved:
         lines.append(f"  {len(moved)} moved to quarantine/; their hosts may ship them again")
     elif any(damage.spoils for damage in report.damaged):
         lines.append("  --quarantine moves those whose bytes changed out of the way")
     if not report.complete:
-        lines.append("  stopped early; --resume goes on from here")
+        lines.append(
+            "  stopped early; --resume goes on from here" if not report.place_lost else "  stopped early"
+        )
+    if report.place_lost:
+        lines.append(f"  the place for --resume could not be noted: {report.place_lost}")
     return "\n".join(lines)

@@ -76,6 +76,14 @@ class EpisodeIndex(Protocol):
         not what there are episodes."""
         ...
 
+    def size_bytes(self, filters: Filters, *, cursor: str | None = None) -> int:
+        """How many bytes the episodes have that pass `filters`, from `cursor` on.
+
+        Raises:
+            BadRequest: as `page`.
+        """
+        ...
+
     def hosts(self) -> Sequence[HostSummary]:
         """A summary for every host that has a record, sorted by host. Costs what there are hosts."""
         ...

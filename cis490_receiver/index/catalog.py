@@ -89,6 +89,8 @@ class Catalog:
     def __init__(self, path: Path, journal: Journal) -> None:
         self._path = path
         self._journal = journal
+        #: Told how many bytes of the journal are read, and of how many, while the catalog catches up.
+        self.on_read: Callable[[int, int], None] = lambda _done, _total: None
         self._idle: collections.deque[tuple[_Identity, sqlite3.Connection]] = collections.deque()
 
     def read(self, query: Callable[[sqlite3.Connection], T]) -> T:
@@ -176,7 +178,7 @@ class Catalog:
                 return
             with _transaction(connection):
                 offset = self._resume_offset(connection, stream, inode, end)
-                bad = _load(connection, stream, offset, end)
+                bad = _load(connection, stream, offset, end, self.on_read)
                 connection.execute(
                     "UPDATE position SET inode = ?, offset = ?, fingerprint = ?, bad_lines = bad_lines + ?",
                     (inode, end, _fingerprint(stream, end), bad),
@@ -228,9 +230,16 @@ def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
     connection.execute("COMMIT")
 
 
-def _load(connection: sqlite3.Connection, stream: BinaryIO, offset: int, end: int) -> int:
+def _load(
+    connection: sqlite3.Connection,
+    stream: BinaryIO,
+    offset: int,
+    end: int,
+    on_read: Callable[[int, int], None],
+) -> int:
     """Take up the lines from `offset` to `end`; gives the number of those that are no records."""
     bad = 0
+    start = offset
     stream.seek(offset)
     rest = b""
     while offset < end:
@@ -247,6 +256,7 @@ def _load(connection: sqlite3.Connection, stream: BinaryIO, offset: int, end: in
                 bad += 1
                 log.warning(event("journal-bad-line", reason=exc, line=line[:80]))
         _add(connection, episodes)
+        on_read(offset - start, end - start)
     return bad
 
 

@@ -17,6 +17,7 @@ from cis490_receiver.index.base import HostSummary, Page
 from cis490_receiver.index.catalog import Catalog
 from cis490_receiver.index.journal import Journal
 from cis490_receiver.models import Episode, EpisodeKey, Filters, nanoseconds
+from cis490_receiver.progress import Progress
 
 JOURNAL_NAME: Final = "index.jsonl"
 CATALOG_NAME: Final = "catalog.sqlite3"
@@ -46,6 +47,20 @@ class LocalIndex:
     def prepare(self) -> None:
         """Make the journal when it is absent, durably."""
         self.journal.prepare()
+
+    def tell_progress(self, progress: Progress) -> None:
+        """Tell of the journal being read into the catalog, which takes long for the first question."""
+        read = 0
+
+        def on_read(done: int, total: int) -> None:
+            nonlocal read
+            if done < read or not read:
+                read = 0
+                progress.begin("reading the index", total)
+            progress.advance(done - read)
+            read = done
+
+        self._catalog.on_read = on_read
 
     def close(self) -> None:
         """Close what is held open, as must be done before a fork."""
@@ -82,15 +97,7 @@ class LocalIndex:
     def page(self, filters: Filters, *, limit: int, cursor: str | None) -> Page:
         """See `EpisodeIndex.page`. Pages follow the time of arrival, then the name, so that a cursor
         stays good while episodes arrive and after the catalog or the journal was made anew."""
-        after = _decode_cursor(cursor) if cursor is not None else None
-        if after is not None and filters.until is not None and after[0] < nanoseconds(filters.until):
-            # One upper bound, the lower one: SQLite would seek by either.
-            filters = replace(filters, until=None)
-        where, values = _conditions(filters)
-        if after is not None:
-            where.append("(received_at_ns, host_id, episode_id) < (?, ?, ?)")
-            values += after
-        condition = f"WHERE {' AND '.join(where)}" if where else ""
+        condition, values = _where(filters, cursor)
         sql = (
             f"SELECT {_COLUMNS} FROM episodes {condition} "
             "ORDER BY received_at_ns DESC, host_id DESC, episode_id DESC LIMIT ?"
@@ -115,6 +122,20 @@ class LocalIndex:
             return [Episode(*row) for row in dict.fromkeys(rows) if row is not None]
 
         return self._catalog.read(query)
+
+    def count(self, filters: Filters) -> int:
+        """How many episodes pass `filters`."""
+        return int(self._sum("count(*)", filters, None))
+
+    def size_bytes(self, filters: Filters, *, cursor: str | None = None) -> int:
+        """See `EpisodeIndex.size_bytes`."""
+        # As a float: no sum of sizes, however absurd, is an error.
+        return int(self._sum("total(size_bytes)", filters, cursor))
+
+    def _sum(self, what: str, filters: Filters, cursor: str | None) -> float:
+        condition, values = _where(filters, cursor)
+        sql = f"SELECT {what} FROM episodes {condition}"
+        return self._catalog.read(lambda connection: float(connection.execute(sql, values).fetchone()[0]))
 
     def hosts(self) -> Sequence[HostSummary]:
         """See `EpisodeIndex.hosts`."""
@@ -158,6 +179,19 @@ class LocalIndex:
         """See `EpisodeIndex.bad_lines`."""
         sql = "SELECT bad_lines FROM position"
         return self._catalog.read(lambda connection: int(connection.execute(sql).fetchone()[0]))
+
+
+def _where(filters: Filters, cursor: str | None) -> tuple[str, list[Any]]:
+    """The SQL that chooses what passes `filters` and comes after `cursor`, and its values."""
+    after = _decode_cursor(cursor) if cursor is not None else None
+    if after is not None and filters.until is not None and after[0] < nanoseconds(filters.until):
+        # One upper bound, the lower one: SQLite would seek by either.
+        filters = replace(filters, until=None)
+    where, values = _conditions(filters)
+    if after is not None:
+        where.append("(received_at_ns, host_id, episode_id) < (?, ?, ?)")
+        values += after
+    return f"WHERE {' AND '.join(where)}" if where else "", values
 
 
 def _conditions(filters: Filters) -> tuple[list[str], list[Any]]:

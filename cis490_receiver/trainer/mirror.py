@@ -13,20 +13,18 @@ import hashlib
 import http.client
 import json
 import os
-import ssl
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from cis490_receiver import i_json, protocol
-from cis490_receiver.errors import ReceiverError
 from cis490_receiver.files import atomic
 from cis490_receiver.models import Episode, EpisodeKey, Filters, nanoseconds
+from cis490_receiver.progress import SILENT, Progress
+from cis490_receiver.trainer.remote import MirrorFailed, Remote
 
 STATE_FILE: Final = "mirror.json"
 REMOTE_FILE: Final = "remote.jsonl"
@@ -35,16 +33,14 @@ INDEX_FILE: Final = "index.jsonl"
 _OVERLAP: Final = 4096
 _STEP: Final = 1 << 20
 _ATTEMPTS: Final = 4
-_TIMEOUT: Final = 60.0
+#: Refusals that pass by themselves (RFC 9110 §15.5.9, RFC 6585 §4).
+_FOR_NOW: Final = (408, 429)
+#: Why an episode was not had whose file the receiver lost.
+NOT_THERE: Final = "in the receiver's index, and not on its disk (status 404)"
 
-#: Told the bytes of each episode that came.
-Advance = Callable[[int], None]
 
-
-class MirrorFailed(ReceiverError):
-    """The mirror cannot go on; the message says what to do."""
-
-    code = "mirror-failed"
+class _Refused(Exception):
+    """The receiver does not give an episode; asking again changes nothing."""
 
 
 @dataclass(slots=True)
@@ -58,85 +54,26 @@ class Result:
     failed: dict[str, str] = field(default_factory=dict)
 
 
-class Remote:
-    """A receiver, over one connection a thread."""
-
-    def __init__(
-        self,
-        url: str,
-        token: str | None,
-        *,
-        ca_file: Path | None = None,
-        certificate: tuple[Path, Path] | None = None,
-    ) -> None:
-        """Read from `url`, whose server certificate `ca_file` vouches for, as the client whose certificate and
-        key files `certificate` are."""
-        try:
-            parts = urlsplit(url)
-            usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-        except ValueError:
-            usable = False
-        if not usable:
-            raise MirrorFailed(
-                f"{url} is not the address of a receiver; give http://HOST:PORT or https://HOST"
-            )
-        self._parts = parts
-        self._context = ssl.create_default_context(cafile=ca_file) if parts.scheme == "https" else None
-        if self._context is not None and certificate is not None:
-            self._context.load_cert_chain(*certificate)
-        self._headers = {"Authorization": f"Bearer {token}"} if token else {}
-        self._local = threading.local()
-
-    def get(self, path: str, headers: dict[str, str]) -> http.client.HTTPResponse:
-        """A response, its body still to be read.
-
-        Raises:
-            MirrorFailed: the token is refused.
-            OSError, HTTPException: the connection failed.
-        """
-        connection: http.client.HTTPConnection | None = getattr(self._local, "connection", None)
-        if connection is None:
-            connection = self._local.connection = self._connect()
-        try:
-            connection.request("GET", self._parts.path.rstrip("/") + path, headers=self._headers | headers)
-            response = connection.getresponse()
-        except (OSError, http.client.HTTPException):
-            self.drop()
-            raise
-        if response.status in (401, 403):
-            response.read()
-            raise MirrorFailed(
-                f"the receiver refused the token ({response.status}); give one that may read with --token-file"
-            )
-        return response
-
-    def drop(self) -> None:
-        """Close this thread's connection: the next request makes a new one."""
-        connection = getattr(self._local, "connection", None)
-        if connection is not None:
-            connection.close()
-            self._local.connection = None
-
-    def _connect(self) -> http.client.HTTPConnection:
-        host = self._parts.hostname or ""
-        if self._context is not None:
-            return http.client.HTTPSConnection(
-                host, self._parts.port, timeout=_TIMEOUT, context=self._context
-            )
-        return http.client.HTTPConnection(host, self._parts.port, timeout=_TIMEOUT)
-
-
 class Mirror:
     """One folder that follows one receiver. Two runs into one folder exclude each other."""
 
-    def __init__(self, remote: Remote, folder: Path, filters: Filters, *, jobs: int = 4) -> None:
+    def __init__(
+        self,
+        remote: Remote,
+        folder: Path,
+        filters: Filters,
+        *,
+        jobs: int = 4,
+        progress: Progress = SILENT,
+    ) -> None:
+        self._progress = progress
         self._remote = remote
         self._folder = folder
         self._filters = filters
         self._jobs = jobs
         self._partial = folder / "partial"
 
-    def run(self, *, check: bool = False, advance: Advance = lambda _bytes: None) -> Result:
+    def run(self, *, check: bool = False) -> Result:
         """Fetch what is missing. With `check` every episode that is there is hashed again.
 
         Raises:
@@ -156,7 +93,7 @@ class Mirror:
             description = repr(self._filters)
             if not changed and not check and state.get("complete") == description:
                 return Result(present=int(state.get("present", 0)))
-            result = self._fetch_missing(check, advance)
+            result = self._fetch_missing(check)
             self._write_index(result)
             complete = None if result.failed else description
             self._write_state({"complete": complete, "present": result.present})
@@ -192,13 +129,14 @@ class Mirror:
         atomic.sync_folder(self._folder)
         return True
 
-    @staticmethod
-    def _append(path: Path, response: http.client.HTTPResponse) -> int:
+    def _append(self, path: Path, response: http.client.HTTPResponse) -> int:
         count = 0
+        self._progress.begin("reading the receiver's index", response.length)
         with open(path, "ab") as stream:
             while piece := response.read(_STEP):
                 stream.write(piece)
                 count += len(piece)
+                self._progress.advance(len(piece))
             stream.flush()
             os.fsync(stream.fileno())
         return count
@@ -211,31 +149,38 @@ class Mirror:
                 wanted[episode.key] = episode
         return wanted
 
-    def _fetch_missing(self, check: bool, advance: Advance) -> Result:
+    def _fetch_missing(self, check: bool) -> Result:
         result = Result()
         wanted = self._wanted()
-        known = {e.key: e.sha256 for e in _episodes(self._folder / INDEX_FILE)}
+        missing = self._list_missing(wanted, check)
+        self._progress.begin("fetching", sum(episode.size_bytes for episode in missing))
         with ThreadPoolExecutor(self._jobs) as pool:
-            missing = {
-                pool.submit(self._fetch, episode): episode
-                for key, episode in wanted.items()
-                if not self._is_here(episode, None if check else known.get(key))
-            }
+            under_way = {pool.submit(self._fetch, episode): episode for episode in missing}
             try:
-                for done in as_completed(missing):
-                    episode = missing[done]
+                for done in as_completed(under_way):
+                    episode = under_way[done]
                     failure = done.result()
-                    if failure is not None:
+                    if failure is None:
+                        result.fetched += 1
+                        result.fetched_bytes += episode.size_bytes
+                    else:
                         result.failed[str(episode.key)] = failure
-                        continue
-                    result.fetched += 1
-                    result.fetched_bytes += episode.size_bytes
-                    advance(episode.size_bytes)
             except BaseException:
                 pool.shutdown(cancel_futures=True)
                 raise
         result.present = len(wanted) - len(result.failed)
         return result
+
+    def _list_missing(self, wanted: dict[EpisodeKey, Episode], check: bool) -> list[Episode]:
+        """Those of `wanted` that are not here, or with `check`, whose bytes are not what they should be."""
+        known = {} if check else {e.key: e.sha256 for e in _episodes(self._folder / INDEX_FILE)}
+        self._progress.begin("looking at what is here", len(wanted), "episodes")
+        missing = []
+        for key, episode in wanted.items():
+            if not self._is_here(episode, known.get(key)):
+                missing.append(episode)
+            self._progress.advance()
+        return missing
 
     def _is_here(self, episode: Episode, known_sha256: str | None) -> bool:
         path = self._path(episode.key)
@@ -247,21 +192,30 @@ class Mirror:
         return known_sha256 == episode.sha256 or _hash_file(path)[0].hexdigest() == episode.sha256
 
     def _fetch(self, episode: Episode) -> str | None:
-        """Fetch one episode; gives why it could not be had, or None."""
+        """Fetch one episode; gives why it could not be had, or None. What the receiver does not have, or does not
+        give, it is asked for once."""
         reason = ""
         for attempt in range(_ATTEMPTS):
             if attempt:
                 time.sleep(0.2 * 4**attempt / 4)
             try:
                 reason = self._fetch_once(episode)
+            except _Refused as exc:
+                return self._given_up(episode, str(exc))
             except (OSError, http.client.HTTPException) as exc:
                 self._remote.drop()
                 if isinstance(exc, OSError) and exc.errno in atomic.NO_SPACE:
                     # Asking the receiver again makes no room here.
-                    return f"{exc.strerror}: make room in {self._folder} and run it again"
+                    return self._given_up(
+                        episode, f"{exc.strerror}: make room in {self._folder} and run it again"
+                    )
                 reason = str(exc) or type(exc).__name__
             if not reason:
                 return None
+        return self._given_up(episode, reason)
+
+    def _given_up(self, episode: Episode, reason: str) -> str:
+        self._progress.skip(episode.size_bytes)
         return reason
 
     def _fetch_once(self, episode: Episode) -> str:
@@ -274,7 +228,11 @@ class Mirror:
             response = self._remote.get(path, headers)
             if response.status not in (200, 206):
                 response.read()
-                return f"status {response.status}"
+                if response.status == 404:
+                    raise _Refused(NOT_THERE)
+                if response.status in _FOR_NOW or response.status >= 500:
+                    return f"status {response.status}"
+                raise _Refused(f"status {response.status}")
             if response.status == 200 and have:
                 digest, have = hashlib.sha256(), 0
             with open(partial, "r+b" if have else "wb") as stream:
@@ -283,6 +241,7 @@ class Mirror:
                 while piece := response.read(min(_STEP, episode.size_bytes + 1 - stream.tell())):
                     stream.write(piece)
                     digest.update(piece)
+                    self._progress.advance(len(piece))
         if partial.stat().st_size < episode.size_bytes:
             self._remote.drop()
             return "the connection ended early"

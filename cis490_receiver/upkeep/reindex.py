@@ -32,6 +32,7 @@ from cis490_receiver.errors import EpisodeBusy, ReceiverError, StorageFailed
 from cis490_receiver.files import atomic
 from cis490_receiver.index.journal import Journal
 from cis490_receiver.models import Episode, EpisodeKey, wall_time
+from cis490_receiver.progress import SILENT, Progress
 from cis490_receiver.storage.base import EpisodeStore
 from cis490_receiver.upkeep.rebuild import rebuild_held
 from cis490_receiver.upkeep.reindex_lines import Lines, Newest, count_lines, keys_of, whole_lines
@@ -41,9 +42,6 @@ _WORK_NAME: Final = "index.jsonl.reindex"
 _HOLD_SECONDS: Final = 60.0
 _BATCH: Final = 256
 _PIECE: Final = 1 << 20
-
-#: Told the bytes of each file that was hashed.
-Advance = Callable[[int], None]
 
 
 @dataclass(slots=True)
@@ -68,18 +66,26 @@ class Reindexer:
     """One run. Two at once exclude each other."""
 
     def __init__(
-        self, folder: Path, store: EpisodeStore, journal: Journal, clock: Clock, *, jobs: int | None = None
+        self,
+        folder: Path,
+        store: EpisodeStore,
+        journal: Journal,
+        clock: Clock,
+        *,
+        jobs: int | None = None,
+        progress: Progress = SILENT,
     ) -> None:
         self._folder = folder
         self._store = store
         self._journal = journal
         self._clock = clock
+        self._progress = progress
         self._jobs = jobs or os.cpu_count() or 1
         self._work = folder / _WORK_NAME
         self._lock = folder / "reindex.lock"
 
-    def run(self, *, dry_run: bool = False, advance: Advance = lambda _bytes: None) -> Outcome:
-        """Do it, or only look.
+    def run(self) -> Outcome:
+        """Do it.
 
         Raises:
             StorageFailed: another run is at it, or an episode cannot be read.
@@ -88,7 +94,7 @@ class Reindexer:
         with atomic.locked_file_or_none(self._lock) as lock:
             if lock is None:
                 raise StorageFailed("another reindex is running")
-            return self.run_locked(dry_run=dry_run, advance=advance)
+            return self.run_locked()
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
@@ -96,12 +102,22 @@ class Reindexer:
         with atomic.locked_file(self._lock):
             yield
 
-    def run_locked(self, *, dry_run: bool = False, advance: Advance = lambda _bytes: None) -> Outcome:
+    def look(self) -> Outcome:
+        """What `run` would do. Writes nothing, so that it works where nothing can be written.
+
+        Raises:
+            ReceiverError, OSError: the index or an episode cannot be read.
+        """
+        with Lines.open() as lines, self._open_journal() as old, open(os.devnull, "r+b") as nowhere:
+            return self._compare(lines, old, nowhere, nowhere, dry_run=True)
+
+    def run_locked(self) -> Outcome:
         """`run`, for who is `alone`."""
         if not self._journal.path.exists():
             self._journal.prepare()
         with (
             Lines.open() as lines,
+            self._open_journal() as old,
             # Locked until its name is sure to stay: nobody appends to it before.
             atomic.locked_file(self._work) as work_fd,
             open(work_fd, "r+b", closefd=False) as work,
@@ -109,27 +125,46 @@ class Reindexer:
         ):
             work.truncate(0)
             try:
-                return self._run(lines, work, aside, dry_run=dry_run, advance=advance)
+                outcome = self._compare(lines, old, work, aside, dry_run=False)
+                if outcome.changes:
+                    self._swap(lines, work, aside, *old)
+                return outcome
             finally:
                 # After the swap the name is gone already.
                 self._work.unlink(missing_ok=True)
 
-    def _run(
-        self, lines: Lines, work: IO[bytes], aside: IO[bytes], *, dry_run: bool, advance: Advance
-    ) -> Outcome:
-        outcome = Outcome()
-        stream, end = self._journal.open()
+    @contextlib.contextmanager
+    def _open_journal(self) -> Iterator[tuple[BinaryIO, int]]:
+        """The journal and the length of its whole lines; an empty file stands for one that is absent."""
+        try:
+            stream, end = self._journal.open()
+        except FileNotFoundError:
+            stream, end = open(os.devnull, "rb"), 0  # noqa: SIM115 - closed by the with below
         with stream:
-            count_lines(lines, stream, end)
-            self._keep_good_lines(lines, whole_lines(stream, end), work, aside, outcome)
-            newest = Newest(stream, end)
-            rebuild = partial(self._rebuild, newest=newest, outcome=outcome, dry_run=dry_run)
-            for episode in self._rebuild_missing(lines, rebuild, advance):
-                work.write(episode.to_line())
-                outcome.rebuilt += 1
-            if outcome.changes and not dry_run:
-                self._swap(lines, work, aside, stream, end)
+            yield stream, end
+
+    def _compare(
+        self, lines: Lines, old: tuple[BinaryIO, int], work: IO[bytes], aside: IO[bytes], *, dry_run: bool
+    ) -> Outcome:
+        """Write the lines that stay to `work` and the others to `aside`, then a line for each episode without one."""
+        outcome = Outcome()
+        stream, end = old
+        self._progress.begin("reading the index", end)
+        count_lines(lines, self._told(whole_lines(stream, end)))
+        stream.seek(0)
+        self._progress.begin("comparing it with the disk", end)
+        self._keep_good_lines(lines, self._told(whole_lines(stream, end)), work, aside, outcome)
+        newest = Newest(stream, end)
+        rebuild = partial(self._rebuild, newest=newest, outcome=outcome, dry_run=dry_run)
+        for episode in self._rebuild_missing(lines, rebuild):
+            work.write(episode.to_line())
+            outcome.rebuilt += 1
         return outcome
+
+    def _told(self, journal: Iterator[bytes]) -> Iterator[bytes]:
+        for line in journal:
+            yield line
+            self._progress.advance(len(line))
 
     def _keep_good_lines(
         self, lines: Lines, journal: Iterator[bytes], work: IO[bytes], aside: IO[bytes], outcome: Outcome
@@ -169,17 +204,38 @@ class Reindexer:
         return None
 
     def _rebuild_missing(
-        self, lines: Lines, rebuild: Callable[[EpisodeKey], Episode | None], advance: Advance
+        self, lines: Lines, rebuild: Callable[[EpisodeKey], Episode | None]
     ) -> Iterator[Episode]:
         """A line for each episode that has none, hashed on all cores, a batch in memory at a time."""
-        keys = (key for key in self._store.all_keys() if not lines.is_kept(key))
-        with ThreadPoolExecutor(self._jobs) as pool:
+        with (
+            tempfile.TemporaryFile("w+", encoding="ascii") as missing,
+            ThreadPoolExecutor(self._jobs) as pool,
+        ):
+            self._progress.begin("hashing episodes", self._list_missing(lines, missing))
+            missing.seek(0)
+            keys = (EpisodeKey(*line.split()) for line in missing)
             while batch := list(islice(keys, _BATCH)):
                 for episode in pool.map(rebuild, batch):
                     if episode is not None:
-                        advance(episode.size_bytes)
+                        self._progress.advance(episode.size_bytes)
                         lines.keep(episode.key, rebuilt=True)
                         yield episode
+
+    def _list_missing(self, lines: Lines, missing: IO[str]) -> int:
+        """Write the keys of the episodes without a line to `missing`; gives how many bytes these have."""
+        size_bytes = 0
+        self._progress.begin("looking for episodes", unit="episodes")
+        for key in self._store.all_keys():
+            self._progress.advance()
+            if lines.is_kept(key):
+                continue
+            missing.write(f"{key.host_id} {key.episode_id}\n")
+            with contextlib.suppress(ReceiverError):
+                stream = self._store.open(key)
+                if stream is not None:
+                    with stream:
+                        size_bytes += os.fstat(stream.fileno()).st_size
+        return size_bytes
 
     def _rebuild(self, key: EpisodeKey, newest: Newest, outcome: Outcome, *, dry_run: bool) -> Episode | None:
         """The line of a published episode; None when it has one after all, is gone or cannot be read. Its writer,

@@ -101,10 +101,9 @@ def whole_lines(stream: BinaryIO, end: int) -> Iterator[bytes]:
         yield stream.readline()
 
 
-def count_lines(lines: Lines, stream: BinaryIO, end: int) -> None:
-    for key in keys_of(whole_lines(stream, end)):
+def count_lines(lines: Lines, journal: Iterable[bytes]) -> None:
+    for key in keys_of(journal):
         lines.count(key)
-    stream.seek(0)
 
 
 def keys_of(lines: Iterable[bytes]) -> Iterator[EpisodeKey]:

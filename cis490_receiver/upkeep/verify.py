@@ -17,14 +17,12 @@ from cis490_receiver.errors import ReceiverError
 from cis490_receiver.files import atomic
 from cis490_receiver.index.base import EpisodeIndex
 from cis490_receiver.models import Episode, EpisodeKey, Filters
+from cis490_receiver.progress import SILENT, Progress
 from cis490_receiver.storage.base import EpisodeStore
 
 STATE_FILE: Final = "verify.json"
 _PAGE: Final = 500
 _STEP: Final = 1 << 20
-
-#: Told the bytes of each episode that was read.
-Advance = Callable[[int], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +45,13 @@ class Report:
     """What a run found."""
 
     checked: int = 0
+    #: What was read of them.
     size_bytes: int = 0
     damaged: list[Damage] = field(default_factory=list)
     #: Whether everything that was chosen was read; else the next run with `resume` goes on.
     complete: bool = True
+    #: Why the place could not be noted, from which the next run with `resume` would go on.
+    place_lost: str | None = None
 
 
 class Throttle:
@@ -91,7 +92,7 @@ class Verifier:
         self._sample = sample
         self._deadline = deadline
 
-    def run(self, filters: Filters, *, resume: bool, advance: Advance = lambda _bytes: None) -> Report:
+    def run(self, filters: Filters, *, resume: bool, progress: Progress = SILENT) -> Report:
         """Check episode by episode. A run that ends early, by its deadline or by ^C, leaves its place.
 
         Raises:
@@ -100,6 +101,8 @@ class Verifier:
         report = Report()
         cursor = self._place() if resume else None
         try:
+            size_bytes = self._index.size_bytes(filters, cursor=cursor)
+            progress.begin("verifying", round(self._sample * size_bytes))
             for page_cursor, episodes in self._pages(filters, cursor):
                 cursor = page_cursor
                 for episode in episodes:
@@ -107,12 +110,12 @@ class Verifier:
                         report.complete = False
                         return report
                     if random.random() < self._sample:  # noqa: S311 - a sample, not a secret
-                        self._check_one(episode, report, advance)
+                        self._check_one(episode, report, progress)
             cursor = None
         except KeyboardInterrupt:
             report.complete = False
         finally:
-            self._leave_place(cursor)
+            self._leave_place(cursor, report)
         return report
 
     def _pages(self, filters: Filters, cursor: str | None) -> Iterator[tuple[str | None, list[Episode]]]:
@@ -123,23 +126,30 @@ class Verifier:
                 return
             cursor = page.next
 
-    def _check_one(self, episode: Episode, report: Report, advance: Advance) -> None:
+    def _check_one(self, episode: Episode, report: Report, progress: Progress) -> None:
         report.checked += 1
         try:
-            damage = self._look_at(episode, report)
+            damage = self._look_at(episode, report, progress)
         except (ReceiverError, OSError) as exc:
             damage = Damage(episode.key, "unreadable", str(exc.__cause__ or exc))
         if damage is not None:
             report.damaged.append(damage)
-        advance(episode.size_bytes)
 
-    def _look_at(self, episode: Episode, report: Report) -> Damage | None:
+    def _look_at(self, episode: Episode, report: Report, progress: Progress) -> Damage | None:
+        def spend(count: int) -> None:
+            report.size_bytes += count
+            progress.advance(count)
+            self._throttle.spend(count)
+
         stream = self._store.open(episode.key)
         if stream is None:
+            progress.skip(episode.size_bytes)
             return Damage(episode.key, "missing", "there is no such file")
         with stream:
-            report.size_bytes += os.fstat(stream.fileno()).st_size
-            return check_episode(episode, stream, self._throttle)
+            before = report.size_bytes
+            damage = check_episode(episode, stream, spend)
+            progress.skip(episode.size_bytes - (report.size_bytes - before))
+            return damage
 
     def _place(self) -> str | None:
         try:
@@ -148,19 +158,24 @@ class Verifier:
             return None
         return cursor if isinstance(cursor, str) else None
 
-    def _leave_place(self, cursor: str | None) -> None:
-        atomic.replace_file(self._state, json.dumps({"cursor": cursor}).encode("ascii"))
+    def _leave_place(self, cursor: str | None, report: Report) -> None:
+        """What was found does not depend on whether anything can be written."""
+        try:
+            atomic.replace_file(self._state, json.dumps({"cursor": cursor}).encode("ascii"))
+        except OSError as exc:
+            report.place_lost = exc.strerror or str(exc)
 
 
-def check_episode(episode: Episode, stream: BinaryIO, throttle: Throttle) -> Damage | None:
-    """What is wrong with `stream`, which the index describes as `episode`; None when all is well."""
+def check_episode(episode: Episode, stream: BinaryIO, spend: Callable[[int], None]) -> Damage | None:
+    """What is wrong with `stream`, which the index describes as `episode`; None when all is well. `spend` is told the
+    bytes of each piece that was read."""
     size_bytes = os.fstat(stream.fileno()).st_size
     if size_bytes != episode.size_bytes:
         return Damage(episode.key, "size", f"{size_bytes} bytes, the index says {episode.size_bytes}")
     digest = hashlib.sha256()
     while piece := stream.read(_STEP):
         digest.update(piece)
-        throttle.spend(len(piece))
+        spend(len(piece))
     if digest.hexdigest() != episode.sha256:
         return Damage(episode.key, "sha256", f"{digest.hexdigest()}, the index says {episode.sha256}")
     try:

@@ -127,3 +127,16 @@ def test_an_interrupted_command_is_130(tmp_path: Path) -> None:
         out, err = process.communicate(timeout=30)
     assert process.returncode == 130, err
     assert '"code": "interrupted"' in out and "Traceback" not in err
+
+
+def test_an_export_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
+    data, table = tmp_path / "data", tmp_path / "table.csv"
+    write_index(data, 3)
+    table.write_text("yesterday's")
+    assert run("export", "-o", table, data_dir=data).returncode == 0
+    whole = table.read_text()
+    assert len(whole.splitlines()) == 4
+    (data / "index.jsonl").unlink()
+    failed = run("export", "-o", table, data_dir=data)
+    assert (failed.returncode, failed.stdout, table.read_text()) == (1, "", whole)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "table.csv"]

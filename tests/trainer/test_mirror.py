@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 from pyarrow import parquet
 
+from cis490_receiver.trainer.mirror import NOT_THERE
 from tests.support.archives import make_episode
 from tests.support.receiver import BIN, TOKEN, Receiver, clean_environment
 
@@ -258,4 +259,28 @@ def test_parquet_holds_the_same_records(receiver: Receiver, tmp_path: Path) -> N
 def _run(*arguments: str, **settings: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [COMMAND, *arguments], env=clean_environment(**settings), capture_output=True, text=True, cwd=os.sep
+    )
+
+
+def test_what_the_receiver_lost_is_asked_for_once_and_counted(
+    receiver: Receiver, tmp_path: Path, token_file: Path
+) -> None:
+    folder = tmp_path / "mirror"
+    ship(receiver, 60, size=200)
+    lost = sorted((receiver.data_dir / "episodes").rglob("*.zst"))[:50]
+    for path in lost:
+        path.unlink()
+    started = time.monotonic()
+    told = mirror(receiver, folder, token_file, status=1)
+    # Asked four times, with pauses, each would take seconds.
+    assert time.monotonic() - started < 10
+    assert (told["present"], told["fetched"], len(told["failed"])) == (10, 10, 50)
+    assert set(told["failed"].values()) == {NOT_THERE}
+    assert receiver.log.read_text().count("not-found") <= len(lost)
+    words = arguments(receiver, folder, token_file)
+    words.remove("--json")
+    done = subprocess.run(words, env=clean_environment(), capture_output=True, text=True)
+    assert done.returncode == 1
+    assert (
+        "and 30 more" in done.stderr and "50 are in the receiver's index and not on its disk" in done.stderr
     )

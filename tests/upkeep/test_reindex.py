@@ -264,3 +264,22 @@ def test_root_leaves_another_users_folder_alone(receiver: Receiver) -> None:
         assert done.returncode == 2, done.stdout
         assert f"sudo -u 'nobody' cis490-receiver {command}" in done.stderr
     assert sorted(receiver.data_dir.iterdir()) == before
+
+
+def test_a_dry_run_writes_nothing_and_needs_no_right_to(receiver: Receiver, tmp_path: Path) -> None:
+    for number in range(3):
+        receiver.put("h", f"e{number}", make_episode(number))
+    receiver.stop()
+    data = receiver.data_dir
+    for name in ("index.jsonl", "catalog.sqlite3"):
+        (data / name).unlink(missing_ok=True)
+    before = {path: path.stat().st_mtime_ns for path in data.rglob("*")}
+    subprocess.run(["mount", "--bind", data, data], check=True)
+    try:
+        subprocess.run(["mount", "-o", "remount,bind,ro", data], check=True)
+        found = reindex(receiver, "--dry-run", status=1)
+    finally:
+        subprocess.run(["umount", data], check=True)
+    assert (found["rebuilt"], found["swapped"]) == (3, False)
+    assert {path: path.stat().st_mtime_ns for path in data.rglob("*")} == before
+    assert reindex(receiver)["rebuilt"] == 3

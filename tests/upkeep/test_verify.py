@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
+import signal
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -151,3 +154,52 @@ def test_filters_sample_and_resume(receiver: Receiver) -> None:
     stopped = verify(receiver, "--max-minutes", "0.0000001")
     assert (stopped["checked"], stopped["complete"]) == (0, False)
     assert verify(receiver, "--resume") == verify(receiver) | {"complete": True}
+
+
+def test_what_is_not_there_is_not_counted_as_read(receiver: Receiver) -> None:
+    for number in range(3):
+        receiver.put("h", f"e{number}", make_episode(number))
+    lost, short, _ = sorted((receiver.data_dir / "episodes" / "h").iterdir())
+    lost.unlink()
+    short.write_bytes(b"x")
+    found = verify(receiver, status=1)
+    assert (found["checked"], len(found["damaged"])) == (3, 2)
+    assert found["size_bytes"] == receiver.index()[2]["size_bytes"]
+
+
+def test_what_was_found_is_told_where_nothing_can_be_written(receiver: Receiver) -> None:
+    receiver.put("h", "e", make_episode(1))
+    rot(receiver, "e")
+    verify(receiver, status=1)
+    (receiver.data_dir / "verify.json").unlink()
+    (receiver.data_dir / "verify.json").mkdir()
+    assert [d["kind"] for d in verify(receiver, status=1)["damaged"]] == ["sha256"]
+
+
+def test_an_interrupted_run_reports_leaves_its_place_and_is_130(receiver: Receiver) -> None:
+    for number in range(4):
+        receiver.put("h", f"e{number}", make_episode(number))
+    command = [str(BIN / "cis490-receiver"), "verify", "--json", "--rate", "0.0001"]
+    with subprocess.Popen(
+        command,
+        env=clean_environment(data_dir=receiver.data_dir, disk_reserve_bytes=0),
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        # Its first file is open by the time that it has to wait.
+        deadline = time.monotonic() + 20
+        while not any("episodes" in str(path) for path in open_files(process.pid)):
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        told = json.loads(process.communicate(timeout=20)[0])
+    assert process.returncode == 130
+    assert told["complete"] is False and (receiver.data_dir / "verify.json").exists()
+
+
+def open_files(pid: int) -> list[Path]:
+    found = []
+    for entry in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(OSError):
+            found.append(entry.readlink())
+    return found
