@@ -13,7 +13,7 @@ policy/                                         the small ones, which are all of
 storage/, index/                                the small ones; never each other
 ingest, gitclone, monitor/                      the small ones, policy; of storage and index only `base`
 upkeep/                                         the above, ingest, storage, index
-serving/                                        config, logfmt; the only code that knows gunicorn's insides
+serving/                                        config, errors, logfmt; the only code that knows gunicorn's insides
 views/                                          policy, ingest, monitor, the `base`s, serving.direct; the only HTTP code
 trainer/                                        the small ones
 client/                                         the small ones but config

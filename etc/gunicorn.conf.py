@@ -12,6 +12,7 @@ import sys
 
 from cis490_receiver.config import load
 from cis490_receiver.errors import ConfigError
+from cis490_receiver.serving.address import check_bind
 from cis490_receiver.serving.head import MAX_LINE_BYTES
 from cis490_receiver.serving.process import connection_limit, let_stop_reach_new_workers, raise_file_limit
 from cis490_receiver.serving.worker import Worker
@@ -66,6 +67,17 @@ worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 accesslog = None
 errorlog = "-"
 loglevel = _settings.log_level
+
+
+def on_starting(server):
+    """An address that cannot be listened on is told in our words. Sockets that were handed over listen already."""
+    if "LISTEN_FDS" in os.environ or "GUNICORN_FD" in os.environ:
+        return
+    try:
+        check_bind(bind)
+    except ConfigError as exc:
+        print(f"cis490-receiver: {exc.message}", file=sys.stderr)
+        raise SystemExit(2) from None
 
 
 def when_ready(server):

@@ -38,7 +38,7 @@ ALLOWED: dict[str, set[str]] = {
     "gitclone": INTAKE,
     "monitor": INTAKE,
     "upkeep": INTAKE | {"ingest", "storage", "index"},
-    "serving": {"config", "logfmt"},
+    "serving": {"config", "logfmt", "errors"},
     "views": INTAKE | {"ingest", "monitor", "serving.direct"},
     "trainer": SMALL,
     "client": SMALL - {"config"},
