@@ -25,8 +25,6 @@ import queue
 import selectors
 import socket
 import time
-from collections import deque
-from collections.abc import Iterable
 from typing import Any, Final
 
 from gunicorn.http import errors as http_errors
@@ -37,6 +35,7 @@ from cis490_receiver.logfmt import event, quoted
 from cis490_receiver.serving.connection import ClientSocket
 from cis490_receiver.serving.head import Head
 from cis490_receiver.serving.refusals import describe, json_response
+from cis490_receiver.serving.share import ThreadShare
 from cis490_receiver.serving.waiting import Wait, WaitingRoom
 
 log = logging.getLogger(__name__)
@@ -50,8 +49,6 @@ LINGER_SECONDS: Final = 2.0
 LINGER_BYTES: Final = 1 << 20
 #: How much later than others a worker without a thread to spare accepts.
 LATE_SECONDS: Final = 0.1
-#: When requests wait for a thread, a body whose mean rate is below this loses its own.
-CROWDED_BYTES_PER_SECOND: Final = 16 * 1024
 #: How often it is logged that something gave way.
 WARN_SECONDS: Final = 60.0
 
@@ -70,11 +67,7 @@ class Worker(ThreadWorker):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._room = WaitingRoom()
-        #: The connections that have a thread, or wait for one.
-        self._busy: set[TConn] = set()
-        #: Those that wait for one.
-        self._queue: deque[TConn] = deque()
-        self._newest_first = True
+        self._share = ThreadShare(int(self.cfg.threads))
         self._relief_at = 0.0
         self._warned_at: dict[str, float] = {}
 
@@ -84,7 +77,7 @@ class Worker(ThreadWorker):
     def worker_connections(self) -> int:
         """Gunicorn accepts while it has fewer connections than this: as long as there is a thread to spare. So
         what a busy worker cannot serve is left to the others, and does not queue behind its uploads."""
-        return int(self.nr_conns) + (len(self._busy) < int(self.cfg.threads))
+        return int(self.nr_conns) + (not self._share.crowded)
 
     @worker_connections.setter
     def worker_connections(self, value: int) -> None:
@@ -93,12 +86,13 @@ class Worker(ThreadWorker):
     def wait_for_and_dispatch_events(self, timeout: float) -> None:
         """One turn of the main loop. Requests that ended are seen to even when the byte that should have said
         so was lost: a worker that takes them for busy would accept nobody any more."""
-        crowded = len(self._busy) >= int(self.cfg.threads)
-        super().wait_for_and_dispatch_events(min(timeout, LATE_SECONDS) if crowded else timeout)
+        if self._share.crowded:
+            timeout = min(timeout, LATE_SECONDS)
+        super().wait_for_and_dispatch_events(timeout)
         with contextlib.suppress(queue.Empty):
             while True:
                 self.method_queue._queue.get_nowait()()
-        if len(self._busy) >= int(self.cfg.threads):
+        if self._share.crowded:
             self._relieve()
         else:
             self._relief_at = time.monotonic() + LATE_SECONDS
@@ -176,25 +170,16 @@ class Worker(ThreadWorker):
 
     def enqueue_req(self, conn: TConn) -> None:
         """Let a thread serve `conn`, as soon as there is one."""
-        self._busy.add(conn)
-        if len(self._busy) - len(self._queue) > int(self.cfg.threads):
-            self._queue.append(conn)
-        else:
+        if self._share.take(conn):
             super().enqueue_req(conn)
-
-    def _serve_next(self) -> None:
-        """Give the thread that is free now to a request that waits: to the newest and to the oldest in turns, so that
-        neither a burst of others nor a steady stream of them keeps anybody out."""
-        if self._queue:
-            self._newest_first = not self._newest_first
-            super().enqueue_req(self._queue.popleft() if self._newest_first else self._queue.pop())
 
     # From a thread to the end.
 
     def finish_request(self, conn: TConn, future: Any) -> None:
         """A thread is done with `conn`; runs in the main loop."""
-        self._busy.discard(conn)
-        self._serve_next()
+        following = self._share.free(conn)
+        if following is not None:
+            super().enqueue_req(following)
         kept = not future.cancelled() and future.exception() is None and future.result()
         if kept:
             self._await_head(
@@ -258,24 +243,18 @@ class Worker(ThreadWorker):
         return False
 
     def _relieve(self) -> None:
-        """All threads are taken. Requests that wait for one get those of bodies that come too slowly, and so do a few
-        that may come next. As many new connections as could have a thread in this way are accepted, late enough that
-        another worker with threads to spare would have had them."""
+        """All threads are taken. As many new connections as could have the threads of bodies that come too slowly are
+        accepted, late enough that another worker with threads to spare would have had them."""
         now = time.monotonic()
         if now < self._relief_at:
             return
         self._relief_at = now + LATE_SECONDS
-        socks = [conn.sock for conn in self._busy]
-        leaving = sum(sock.gives_way for sock in socks)
-        slow = _slowest(socks)
-        if self.alive and (slow or leaving):
+        if self.alive:
             for listener in self.sockets:
-                self.accept(listener, max(len(slow) + leaving - len(self._queue), 1))
-        if self._queue:
+                self.accept(listener, self._share.room())
+        if self._share.waiting:
             self._warn("too-few-threads", threads=self.cfg.threads)
-            wanted = len(self._queue) + int(self.cfg.threads) // 16
-            for sock in slow[: max(wanted - leaving, 0)]:
-                sock.give_way()
+            self._share.relieve()
 
     def _warn(self, name: str, **fields: object) -> None:
         """Log that something gave way, once in a while."""
@@ -301,7 +280,7 @@ class Worker(ThreadWorker):
     def _may_stay(self, conn: TConn) -> bool:
         """Whether this thread goes on with the connection's next request, because it is there or comes at once.
         That spares the way through the main loop, which costs as much as the request's own HTTP."""
-        if len(self._busy) >= int(self.cfg.threads) or not self.alive:
+        if self._share.crowded or not self.alive:
             return False
         state = conn.sock.collect_head()
         if state is Head.SILENT and conn.sock.has_input(STAY_SECONDS):
@@ -334,9 +313,3 @@ class Worker(ThreadWorker):
             client.sendall(json_response(status, code, message))
             if isinstance(client, ClientSocket):
                 client.end_answer()
-
-
-def _slowest(socks: Iterable[ClientSocket]) -> list[ClientSocket]:
-    """Those whose bodies come too slowly for a receiver without a thread to spare, the slowest first."""
-    rates = [(rate, sock) for sock in socks if (rate := sock.crowding_rate()) is not None]
-    return [sock for rate, sock in sorted(rates, key=lambda pair: pair[0]) if rate < CROWDED_BYTES_PER_SECOND]
