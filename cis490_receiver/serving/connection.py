@@ -163,11 +163,10 @@ class ClientSocket(socket.socket):
         finally:
             super().settimeout(None)
 
-    def send_last(self, answer: bytes) -> None:
-        """Send what can be sent of `answer` without waiting, and end our side."""
+    def send_now(self, answer: bytes) -> None:
+        """Send what can be sent of `answer` without waiting."""
         with contextlib.suppress(OSError):
             super().send(answer, socket.MSG_DONTWAIT)
-        self.end_our_side()
 
     def end_our_side(self) -> None:
         """Nothing more will be sent, and what still comes is thrown away."""

@@ -19,10 +19,8 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import functools
 import logging
 import queue
-import selectors
 import socket
 import time
 from typing import Any, Final
@@ -34,9 +32,10 @@ from cis490_receiver.config import Settings
 from cis490_receiver.logfmt import event, quoted
 from cis490_receiver.serving.connection import ClientSocket
 from cis490_receiver.serving.head import Head
+from cis490_receiver.serving.lobby import Lobby
 from cis490_receiver.serving.refusals import describe, json_response
 from cis490_receiver.serving.share import ThreadShare
-from cis490_receiver.serving.waiting import Wait, WaitingRoom
+from cis490_receiver.serving.waiting import Wait
 
 log = logging.getLogger(__name__)
 
@@ -44,9 +43,6 @@ log = logging.getLogger(__name__)
 STAY_SECONDS: Final = 0.05
 #: So few at a time that several workers share a burst of new connections.
 ACCEPT_AT_ONCE: Final = 4
-#: How long a connection that we close waits for the client to close it too, and for how many bytes.
-LINGER_SECONDS: Final = 2.0
-LINGER_BYTES: Final = 1 << 20
 #: How much later than others a worker without a thread to spare accepts.
 LATE_SECONDS: Final = 0.1
 #: How often it is logged that something gave way.
@@ -66,12 +62,17 @@ class Worker(ThreadWorker):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._room = WaitingRoom()
+        self._lobby = Lobby(self.settings.head_seconds, self.enqueue_req, self._count_closed)
         self._share = ThreadShare(int(self.cfg.threads))
         self._relief_at = 0.0
         self._warned_at: dict[str, float] = {}
 
     # What gunicorn's main loop asks.
+
+    def run(self) -> None:
+        """The main loop, whose poller exists by now."""
+        self._lobby.open(self.poller)
+        super().run()
 
     @property
     def worker_connections(self) -> int:
@@ -100,17 +101,15 @@ class Worker(ThreadWorker):
     def murder_keepalived(self, force: bool = False) -> None:
         """Close every connection that waits, when the worker ends."""
         if force:
-            for conn in self._room.all():
-                self._close(conn)
+            self._lobby.close()
 
     def murder_pending(self) -> None:
         """See to the connections that waited for too long."""
-        for conn, wait in self._room.expired(time.monotonic()):
-            self._give_up(conn, wait)
+        self._lobby.see_to_deadlines()
 
     def _cap_keepalive(self, deadline: float) -> None:
         """Called by gunicorn when the worker is to stop: requests that have not begun need not hold it up."""
-        self._room.hurry(deadline)
+        self._lobby.hurry(deadline)
 
     # From accept(2) to a thread.
 
@@ -136,37 +135,7 @@ class Worker(ThreadWorker):
         conn = TConn(self.cfg, ClientSocket(client, self.settings), address, listener.getsockname())
         # What gunicorn waits for in a thread has been waited for here.
         conn.data_ready = True
-        self._await_head(conn, Wait.SILENT, self.settings.head_seconds)
-
-    def _await_head(self, conn: TConn, wait: Wait, seconds: float) -> None:
-        """Give `conn` to a thread when its next head is whole, which it may be already."""
-        state = conn.sock.collect_head()
-        if state in (Head.SILENT, Head.BEGUN):
-            self.poller.register(conn.sock, selectors.EVENT_READ, functools.partial(self._on_readable, conn))
-        self._room.put(conn, wait, seconds)
-        self._go_on(conn, state)
-
-    def _on_readable(self, conn: TConn, _socket: object) -> None:
-        if conn not in self._room:
-            # It gave way within this turn.
-            return
-        if self._room.wait_of(conn) is not Wait.LINGER:
-            self._go_on(conn, conn.sock.collect_head())
-        elif not conn.sock.discard(LINGER_BYTES):
-            self._close(conn)
-
-    def _go_on(self, conn: TConn, state: Head) -> None:
-        if state is Head.WHOLE:
-            self._leave_room(conn)
-            self.enqueue_req(conn)
-        elif state is Head.ENDED:
-            self._close(conn)
-        elif state is Head.TOO_LARGE:
-            self._refuse(
-                conn, "431 Request Header Fields Too Large", "headers-too-large", "the headers are too large"
-            )
-        elif state is Head.BEGUN and self._room.wait_of(conn) is not Wait.HEAD:
-            self._room.put(conn, Wait.HEAD, self.settings.head_seconds)
+        self._lobby.admit(conn, Wait.SILENT, self.settings.head_seconds)
 
     def enqueue_req(self, conn: TConn) -> None:
         """Let a thread serve `conn`, as soon as there is one."""
@@ -182,65 +151,20 @@ class Worker(ThreadWorker):
             super().enqueue_req(following)
         kept = not future.cancelled() and future.exception() is None and future.result()
         if kept:
-            self._await_head(
-                conn, Wait.KEPT, float(self.cfg.keepalive if self.alive else STOP_KEEPALIVE_LINGER)
-            )
+            seconds = float(self.cfg.keepalive if self.alive else STOP_KEEPALIVE_LINGER)
+            self._lobby.admit(conn, Wait.KEPT, seconds)
         else:
-            conn.sock.end_our_side()
-            self._linger(conn)
+            self._lobby.see_out(conn)
 
-    def _refuse(self, conn: TConn, status: str, code: str, message: str) -> None:
-        """Answer a head that no thread will see, and see the client out."""
-        log.warning(event("bad-http", status=status, code=code, received=conn.sock.head_bytes))
-        self._leave_room(conn)
-        conn.sock.send_last(json_response(status, code, message))
-        self._linger(conn)
-
-    def _linger(self, conn: TConn) -> None:
-        """Let the client read its answer before the connection closes (RFC 9112 §9.6): read what still comes, within
-        limits, until it ends its side."""
-        if not conn.sock.discard(LINGER_BYTES):
-            self._close(conn)
-            return
-        self.poller.register(conn.sock, selectors.EVENT_READ, functools.partial(self._on_readable, conn))
-        self._room.put(conn, Wait.LINGER, LINGER_SECONDS)
-
-    def _give_up(self, conn: TConn, wait: Wait) -> None:
-        if wait is Wait.HEAD:
-            log.warning(event("slow-head", received=conn.sock.head_bytes))
-            self._leave_room(conn)
-            conn.sock.send_last(
-                json_response("408 Request Timeout", "head-timeout", "the request's head came too slowly")
-            )
-            self._linger(conn)
-        else:
-            self._close(conn)
-
-    def _leave_room(self, conn: TConn) -> None:
-        self._room.remove(conn)
-        with contextlib.suppress(KeyError, ValueError, OSError):
-            self.poller.unregister(conn.sock)
-
-    def _close(self, conn: TConn) -> None:
-        self._leave_room(conn)
+    def _count_closed(self) -> None:
         self.nr_conns -= 1
-        conn.close()
 
     # When there is not enough for all.
 
     def _make_room(self) -> bool:
         """Close the connection that can be missed most easily; False when every one has a thread."""
-        while (conn := self._room.oldest()) is not None:
-            if self._room.wait_of(conn) in (Wait.SILENT, Wait.KEPT):
-                state = conn.sock.collect_head()
-                if state is not Head.SILENT:
-                    # It has spoken since the main loop last looked.
-                    self._go_on(conn, state)
-                    continue
-            self._warn("too-many-connections", connections=self.nr_conns)
-            self._close(conn)
-            return True
-        return False
+        self._warn("too-many-connections", connections=self.nr_conns)
+        return self._lobby.make_room()
 
     def _relieve(self) -> None:
         """All threads are taken. As many new connections as could have the threads of bodies that come too slowly are
