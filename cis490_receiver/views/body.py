@@ -19,9 +19,11 @@ from werkzeug.wrappers import Request
 from cis490_receiver.errors import BodyMalformed, BodyTimeout, BodyTruncated, EpisodeTooLarge
 from cis490_receiver.serving.direct import DirectStream
 
-#: A body up to this size is on its way as a whole before its head is judged. Unread, it is left to the server, which
-#: drains it and keeps the connection.
+#: A body up to this size is on its way as a whole before its head is judged.
 SMALL_BODY_BYTES: Final = 64 * 1024
+#: An unread body of fewer bytes is left to the server, which drains it and keeps the connection (`_DRAIN_MAX_BYTES` of
+#: gunicorn's parser); at so many it gives up.
+_LEFT_TO_SERVER_BYTES: Final = 64 * 1024
 #: What is read of a refused body so that its sender gets to read the answer.
 DRAIN_BYTES: Final = 64 << 20
 DRAIN_SECONDS: Final = 10.0
@@ -156,7 +158,7 @@ def spare_the_answer(request: Request, response: Response) -> Response:
     connection = request.environ.get("gunicorn.socket")
     waits = bool(getattr(connection, "continue_owed", False))
     failed = bool(getattr(stream, "failed", False))
-    if not (waits or failed) and _is_small(request):
+    if not (waits or failed) and _is_left_to_server(request):
         return response
     close = getattr(stream, "force_close", None)
     if close is not None:
@@ -172,11 +174,11 @@ def spare_the_answer(request: Request, response: Response) -> Response:
     return response
 
 
-def _is_small(request: Request) -> bool:
+def _is_left_to_server(request: Request) -> bool:
     if "HTTP_TRANSFER_ENCODING" in request.environ:
         return False
     length = request.environ.get("CONTENT_LENGTH") or "0"
-    return length.isdecimal() and len(length) < 9 and int(length) <= SMALL_BODY_BYTES
+    return length.isdecimal() and len(length) < 9 and int(length) < _LEFT_TO_SERVER_BYTES
 
 
 def _answer_around_drain(stream: IO[bytes], answer: bytes, first: int) -> Iterator[bytes]:

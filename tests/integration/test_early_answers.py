@@ -91,6 +91,16 @@ def test_a_refusal_and_then_an_acceptance_on_one_connection(shared_receiver: Rec
         assert len(sockets) == 1
 
 
+@pytest.mark.parametrize("size", [64 * 1024 - 1, 64 * 1024, 64 * 1024 + 1])
+def test_a_connection_that_ends_behind_a_refusal_is_said_to_end(shared_receiver: Receiver, size: int) -> None:
+    headers = AUTH | {"X-Content-SHA256": "short"}
+    with contextlib.closing(shared_receiver.connect()) as connection:
+        for _ in range(10):
+            # The connection is made anew where the answer before said that it would close, and not otherwise.
+            connection.request("PUT", "/v1/episodes/edge/e.tar.zst", bytes(size), headers)
+            assert read_answer(connection).status == 400
+
+
 def test_what_follows_a_refused_body_is_not_a_request(shared_receiver: Receiver) -> None:
     """A body that holds a request must not be taken for one after its PUT was refused."""
     episode = make_episode(3)
