@@ -176,10 +176,8 @@ def _copy(body: Body, incoming: Incoming, inspector: Inspector) -> None:
 
 def _check_small(upload: Upload, body: Body) -> None:
     whole = body.peek_small()
-    if whole is not None:
-        actual = hashlib.sha256(whole).hexdigest()
-        if actual != upload.sha256:
-            raise ShaMismatch(actual)
+    if whole is not None and (actual := hashlib.sha256(whole).hexdigest()) != upload.sha256:
+        raise ShaMismatch(actual)
 
 
 def _already_there(upload: Upload, store: EpisodeStore, index: EpisodeIndex, clock: Clock) -> Outcome | None:
