@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
+from cis490_receiver import i_json
 from cis490_receiver.client import failures, inspection, progress
 from cis490_receiver.client.episode import RENAME, url_path
 from cis490_receiver.client.inspection import Findings
@@ -33,14 +34,14 @@ def check(path: Path) -> dict[str, Any]:
     try:
         found = _look(path, "full")
     except _FAILED as exc:
-        return {"file": str(path), "verdict": BAD_FILE} | _trouble(exc)
-    return {"file": str(path), "verdict": GOOD, **asdict(found)}
+        return {"file": i_json.readable(str(path)), "verdict": BAD_FILE} | _trouble(exc)
+    return {"file": i_json.readable(str(path)), "verdict": GOOD, **asdict(found)}
 
 
 def ship(transport: Transport, path: Path) -> dict[str, Any]:
     """Ship the file `path`, trying again while the receiver says "not now"."""
     result: dict[str, Any] = {
-        "file": str(path),
+        "file": i_json.readable(str(path)),
         "verdict": BAD_FILE,
         "status": None,
         "answer": None,

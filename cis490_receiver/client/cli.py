@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from cis490_receiver import protocol
+from cis490_receiver import i_json, protocol
 from cis490_receiver.client.config import LabHost, load
 from cis490_receiver.errors import ConfigError
 from cis490_receiver.page import say
@@ -201,7 +201,11 @@ def retry(names: tuple[str, ...], take_all: bool, as_json: bool) -> None:
     blocked = [name for name, path in chosen.items() if not spool.take_back(path)]
     count = len(chosen) - len(blocked)
     if as_json:
-        click.echo(json.dumps({"back": count, "missing": missing, "blocked": blocked}, indent=2))
+        click.echo(
+            json.dumps(
+                {"back": count, "missing": _readable(missing), "blocked": _readable(blocked)}, indent=2
+            )
+        )
     else:
         for name in missing:
             say(f"{name}: there is no such refused file in {spool.refused}", err=True)
@@ -209,6 +213,10 @@ def retry(names: tuple[str, ...], take_all: bool, as_json: bool) -> None:
             say(f"{name}: another file of this name waits in the spool", err=True)
         click.echo(f"{count} back in the spool")
     sys.exit(EXIT_FOUND if missing or blocked else 0)
+
+
+def _readable(names: list[str]) -> list[str]:
+    return [i_json.readable(name) for name in names]
 
 
 @main.command()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from cis490_receiver import protocol
+from cis490_receiver import i_json, protocol
 from cis490_receiver.errors import BadEpisodeName
 
 #: meta.json's names to the headers that carry them.
@@ -46,9 +46,9 @@ def url_path(path: Path, host_id: str) -> str:
     """
     episode_id = path.name.removesuffix(protocol.EPISODE_SUFFIX)
     if episode_id == path.name or not protocol.is_valid_id(episode_id):
-        shown = path.name.encode("ascii", "backslashreplace").decode()
         raise BadEpisodeName(
-            f"{shown} is no name of an episode: 1 to 128 of A-Z a-z 0-9 . _ -, then {protocol.EPISODE_SUFFIX}"
+            f"{i_json.readable(path.name)} is no name of an episode: 1 to 128 of A-Z a-z 0-9 . _ -, then "
+            f"{protocol.EPISODE_SUFFIX}"
         )
     return protocol.episode_path(host_id, episode_id)
 
@@ -67,9 +67,9 @@ def _as_header(value: Any) -> str:
 
 def shortcomings(meta: dict[str, Any]) -> Iterator[str]:
     """What the index will not say of an episode with this ``meta.json``, and why."""
-    for name in ("schema_version", "code_commit", "episode_type"):
-        if meta.get(name) is None:
-            yield f"meta.json has no {name}"
+    missing = [name for name in ("schema_version", "code_commit", "episode_type") if meta.get(name) is None]
+    if missing:
+        yield f"meta.json has no {', '.join(missing)}"
     commit = meta.get("code_commit")
     if commit is not None and not protocol.is_commit(_as_header(commit).lower()):
         yield f"code_commit in meta.json is {_shown(commit)} and not the 40 hex digits of a commit"

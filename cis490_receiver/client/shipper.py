@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from cis490_receiver import i_json
 from cis490_receiver.client import failures
 from cis490_receiver.client.episode import RENAME, Described
 from cis490_receiver.client.inspection import NotShippable, Unfinished
@@ -138,7 +139,7 @@ class Shipper:
         """Ship one file and put it where it belongs; gives what Retry-After asked for, too."""
         try:
             if not self._looks.knows(one):
-                self._note("checking", file=one.path.name)
+                self._note("checking", file=i_json.readable(one.path.name))
             described = self._looks.describe(one)
             self._note("shipping", file=one.path.name)
             sent = self._watch(one.path.name, one.size_bytes)

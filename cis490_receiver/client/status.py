@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import click
 
+from cis490_receiver import i_json
 from cis490_receiver.client.config import LabHost
 from cis490_receiver.client.records import Records
 from cis490_receiver.client.spool import Spool, Waiting
@@ -50,7 +51,7 @@ def look(host: LabHost) -> dict[str, Any]:
     told["refused"] = {
         "files": len(refusals),
         "codes": dict(codes.most_common()),
-        "newest": {"file": refusals[-1][0].name} | refusals[-1][1] if refusals else None,
+        "newest": {"file": i_json.readable(refusals[-1][0].name)} | refusals[-1][1] if refusals else None,
     }
     return told | {"shipper": spool.read_state()}
 

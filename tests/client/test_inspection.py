@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import zstandard
 
+from cis490_receiver import i_json
 from cis490_receiver.client import inspection
 from tests.client.hosts import Lab
 from tests.gate.snapshots import commit_id, make_snapshot, write
@@ -173,7 +174,7 @@ def test_what_was_not_found_is_said(receiver: Receiver, tmp_path: Path) -> None:
         "none": ((("a", b"x"), ("deep/down/meta.json", b"{}")), "no meta.json among its 2 members"),
         "broken": ((("meta.json", b"{"),), "meta.json is not JSON"),
         "large": ((("meta.json", bytes(2 << 20)),), "meta.json is larger"),
-        "bare": ((("meta.json", b"{}"),), "has no code_commit"),
+        "bare": ((("meta.json", b"{}"),), "has no schema_version, code_commit, episode_type"),
         "short": ((("meta.json", b'{"code_commit": "abc"}'),), "'abc' and not the 40 hex digits"),
         "typo": (
             (("meta.json", b'{"episode_type": "infekted"}'),),
@@ -278,3 +279,24 @@ def test_the_look_at_a_large_file_shows_how_far_it_is(tmp_path: Path) -> None:
     lines = shown(command, columns=100, env=lab.environment, cwd=tmp_path)
     assert "checking large.tar.zst [" in lines[0] and "% " in lines[0]
     assert "checking" not in lab.run("cis490-shipper", "check", path).stderr
+
+
+def test_a_name_that_is_no_text_can_be_told_to_strict_parsers(receiver: Receiver, tmp_path: Path) -> None:
+    lab = Lab.of(tmp_path / "lab", receiver)
+    path = lab.spool / os.fsdecode(b"odd\xff.tar.zst")
+    path.write_bytes(episode())
+    (tmp_path / "checks.d").mkdir()
+    lab.write(checks_dir=tmp_path / "checks.d")
+    mine = tmp_path / "checks.d" / "mine"
+    mine.write_text('#!/bin/sh\nprintf \'%s\' \'{"status": "ok", "seen": "\\ud800"}\'\n')
+    mine.chmod(0o755)
+    told = [lab.run("cis490-shipper", "ship", "--json", path).stdout]
+    told.append(lab.run("cis490-shipper", "check", "--json", path).stdout)
+    assert lab.run("cis490-shipper", "run", "--once").returncode == 1
+    told.append(lab.run("cis490-shipper", "status", "--json").stdout)
+    told.append(lab.run("cis490-shipper", "retry", "--json", os.fsdecode(b"no\xff"), "other").stdout)
+    told.append(lab.run("cis490-doctor", "--json").stdout)
+    for text in told:
+        i_json.loads(text.encode())
+    assert lab.run("cis490-ship-health").returncode == 0
+    assert lab.run("cis490-shipper", "retry", "--all").stdout == "1 back in the spool\n"
