@@ -6,7 +6,7 @@ Who may import whom, kept by tests/test_imports.py:
 module                                          may import, of ours
 ==============================================  ===============================================================
 protocol, errors, logfmt, clock, i_json,        nothing, errors the first
-times, page, progress
+times, page, progress, keys
 models, archive, files/                         the above
 config                                          the above
 policy/                                         the small ones, which are all of the above; no flask

@@ -11,33 +11,19 @@ import ipaddress
 import os
 import re
 import tomllib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from cis490_receiver import protocol
 from cis490_receiver.errors import ConfigError
+from cis490_receiver.keys import BOOLEAN, PATH, TEXT, Kind, choice, integer, key, parse_text, size
 
 ENV_PREFIX: Final = "CIS490_"
 ENV_CONFIG: Final = "CIS490_CONFIG"
 #: Variables under our prefix that belong to the lab host's programs, which may share a machine with us.
 ENV_CLIENT_PREFIX: Final = "CIS490_LAB_"
-
-_UNITS: Final = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
-_SIZE: Final = re.compile(r"([0-9]{1,18})\s*([KMGT]?)(?:i?B)?", re.IGNORECASE)
-_TRUE: Final = frozenset({"1", "true", "yes", "on"})
-_FALSE: Final = frozenset({"0", "false", "no", "off"})
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str) or not value.strip():
-        raise ValueError("must be a text that is not empty")
-    return value.strip()
-
-
-def _path(value: object) -> Path:
-    return Path(_text(value)).expanduser().absolute()
 
 
 def _folder_or_nothing(value: object) -> str:
@@ -46,47 +32,8 @@ def _folder_or_nothing(value: object) -> str:
     return value.strip()
 
 
-def _boolean(value: object) -> bool:
-    if isinstance(value, bool):
-        return value
-    if isinstance(value, str) and value.strip().lower() in _TRUE | _FALSE:
-        return value.strip().lower() in _TRUE
-    raise ValueError("must be true or false")
-
-
-def _integer(minimum: int, maximum: int) -> Callable[[object], int]:
-    def parse(value: object) -> int:
-        if isinstance(value, str) and re.fullmatch(r"\s*[0-9]{1,18}\s*", value):
-            value = int(value)
-        if isinstance(value, bool) or not isinstance(value, int) or not minimum <= value <= maximum:
-            raise ValueError(f"must be a whole number from {minimum} to {maximum}")
-        return value
-
-    return parse
-
-
-def _size(minimum: int) -> Callable[[object], int]:
-    def parse(value: object) -> int:
-        if isinstance(value, str) and (match := _SIZE.fullmatch(value.strip())):
-            value = int(match[1]) * _UNITS[match[2].upper()]
-        if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
-            raise ValueError(f'must be a number of bytes, at least {minimum}, such as 1073741824 or "1GiB"')
-        return value
-
-    return parse
-
-
-def _choice(*allowed: str) -> Callable[[object], str]:
-    def parse(value: object) -> str:
-        if not isinstance(value, str) or value.strip().lower() not in allowed:
-            raise ValueError("must be one of " + ", ".join(allowed))
-        return value.strip().lower()
-
-    return parse
-
-
 def _token(value: object) -> str:
-    text = _text(value)
+    text = parse_text(value)
     if not re.fullmatch(r"[\x21-\x7e]{1,4096}", text):
         raise ValueError("must be visible ASCII without spaces; `openssl rand -hex 32` makes one")
     return text
@@ -115,85 +62,88 @@ def _addresses(value: object) -> tuple[str, ...]:
     return tuple(str(ipaddress.ip_address(word)) for word in words)
 
 
-def _key(default: Any, parse: Callable[[object], Any], doc: str, *, secret: bool = False) -> Any:
-    metadata = {"parse": parse, "doc": doc, "secret": secret}
-    return field(default=default, metadata=metadata, repr=not secret)
+_FOLDER_OR_NOTHING: Final = Kind(_folder_or_nothing, 'a folder, or "" for none')
+_SOCKET_OR_NOTHING: Final = Kind(_folder_or_nothing, 'a path, or "" for none')
+_TOKEN: Final = Kind(_token, "visible ASCII without spaces")
+_COMMITS: Final = Kind(_commits, "a list of full commit ids, 40 hex digits each")
+_URLS: Final = Kind(_urls, "a list of apprise URLs")
+_ADDRESSES: Final = Kind(_addresses, "a list of IP addresses")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """The effective configuration. One field a key; units are in the names."""
 
-    data_dir: Path = _key(Path("data"), _path, "folder that holds everything the receiver stores")
-    health_dir: str = _key(
+    data_dir: Path = key(Path("data"), PATH, "folder that holds everything the receiver stores")
+    health_dir: str = key(
         "host-health",
-        _folder_or_nothing,
+        _FOLDER_OR_NOTHING,
         'folder of the doctor reports, relative to data_dir; "" turns reports off',
     )
-    bind: str = _key("127.0.0.1:8490", _text, "address: HOST:PORT, [IPV6]:PORT or unix:/path")
-    bearer_token: str | None = _key(
-        None, _token, "token that clients present; without one, only loopback", secret=True
+    bind: str = key("127.0.0.1:8490", TEXT, "address: HOST:PORT, [IPV6]:PORT or unix:/path")
+    bearer_token: str | None = key(
+        None, _TOKEN, "token that clients present; without one, only loopback", secret=True
     )
-    bearer_token_file: Path | None = _key(None, _path, "file that holds the token, instead of it")
-    tokens_file: Path | None = _key(
-        None, _path, "tokens.toml: tokens of single hosts and readers, made by `cis490-receiver token`"
+    bearer_token_file: Path | None = key(None, PATH, "file that holds the token, instead of it")
+    tokens_file: Path | None = key(
+        None, PATH, "tokens.toml: tokens of single hosts and readers, made by `cis490-receiver token`"
     )
-    trusted_proxies: tuple[str, ...] = _key(
-        (), _addresses, "addresses, beside the unix socket, that are believed about client certificates"
+    trusted_proxies: tuple[str, ...] = key(
+        (), _ADDRESSES, "addresses, beside the unix socket, that are believed about client certificates"
     )
-    bind_client_certificates: bool = _key(
-        False, _boolean, "a host's uploads need a client certificate whose common name is the host id"
+    bind_client_certificates: bool = key(
+        False, BOOLEAN, "a host's uploads need a client certificate whose common name is the host id"
     )
-    allow_unauthenticated: bool = _key(
-        False, _boolean, "serve without a token on an address that others can reach"
+    allow_unauthenticated: bool = key(
+        False, BOOLEAN, "serve without a token on an address that others can reach"
     )
-    metrics_public: bool = _key(False, _boolean, "answer /metrics without a token")
-    max_episode_bytes: int = _key(16 << 30, _size(1), "largest episode taken")
-    disk_reserve_bytes: int = _key(1 << 30, _size(0), "free space that no upload may touch")
-    validate: str = _key(
+    metrics_public: bool = key(False, BOOLEAN, "answer /metrics without a token")
+    max_episode_bytes: int = key(16 << 30, size(1), "largest episode taken")
+    disk_reserve_bytes: int = key(1 << 30, size(0), "free space that no upload may touch")
+    validate: str = key(
         "off",
-        _choice("off", "magic", "full"),
+        choice("off", "magic", "full"),
         "what an upload must be: anything, something that begins as zstd, an archive that decodes to its end",
     )
-    max_decompressed_bytes: int = _key(
-        64 << 30, _size(1), 'largest content of an episode, for validate = "full"'
+    max_decompressed_bytes: int = key(
+        64 << 30, size(1), 'largest content of an episode, for validate = "full"'
     )
-    gate_enabled: bool = _key(False, _boolean, "take only episodes recorded by a commit in gate.json")
-    gate_repo: Path | None = _key(None, _path, "git clone that gate-refresh reads")
-    gate_ref: str = _key("origin/main", _text, "branch or ref whose last commits are accepted")
-    gate_window: int = _key(50, _integer(1, 100_000), "how many of its last commits are accepted")
-    gate_extra_commits: tuple[str, ...] = _key(
-        (), _commits, "further commits that are accepted, such as a release's"
+    gate_enabled: bool = key(False, BOOLEAN, "take only episodes recorded by a commit in gate.json")
+    gate_repo: Path | None = key(None, PATH, "git clone that gate-refresh reads")
+    gate_ref: str = key("origin/main", TEXT, "branch or ref whose last commits are accepted")
+    gate_window: int = key(50, integer(1, 100_000), "how many of its last commits are accepted")
+    gate_extra_commits: tuple[str, ...] = key(
+        (), _COMMITS, "further commits that are accepted, such as a release's"
     )
-    gate_max_age_hours: int = _key(24, _integer(1, 24 * 365), "age of gate.json that is reported")
-    silent_after_minutes: int = _key(
-        30, _integer(1, 60 * 24 * 7), "a host that shipped and then did not for so long is silent"
+    gate_max_age_hours: int = key(24, integer(1, 24 * 365), "age of gate.json that is reported")
+    silent_after_minutes: int = key(
+        30, integer(1, 60 * 24 * 7), "a host that shipped and then did not for so long is silent"
     )
-    lookback_hours: int = _key(24, _integer(1, 24 * 90), "how far back the fleet monitor looks")
-    doctor_stale_hours: int = _key(
-        48, _integer(1, 24 * 90), "age of a host's doctor report that the fleet monitor raises"
+    lookback_hours: int = key(24, integer(1, 24 * 90), "how far back the fleet monitor looks")
+    doctor_stale_hours: int = key(
+        48, integer(1, 24 * 90), "age of a host's doctor report that the fleet monitor raises"
     )
-    syslog_address: str = _key(
-        "/dev/log", _folder_or_nothing, 'socket that alerts are sent to; "" is standard error'
+    syslog_address: str = key(
+        "/dev/log", _FOLDER_OR_NOTHING, 'socket that alerts are sent to; "" is standard error'
     )
-    notify_urls: tuple[str, ...] = _key(
-        (), _urls, "where alerts are sent too, as apprise URLs (extra: notify)", secret=True
+    notify_urls: tuple[str, ...] = key(
+        (), _URLS, "where alerts are sent too, as apprise URLs (extra: notify)", secret=True
     )
-    head_seconds: int = _key(
-        20, _integer(1, 3600), "time for a connection's first request to begin, and for each head to arrive"
+    head_seconds: int = key(
+        20, integer(1, 3600), "time for a connection's first request to begin, and for each head to arrive"
     )
-    body_idle_seconds: int = _key(60, _integer(1, 3600), "longest pause within a body")
-    body_min_bytes_per_second: int = _key(
-        1024, _integer(0, 1 << 30), "slowest mean rate of a body, after its first 30 s; 0 is any"
+    body_idle_seconds: int = key(60, integer(1, 3600), "longest pause within a body")
+    body_min_bytes_per_second: int = key(
+        1024, integer(0, 1 << 30), "slowest mean rate of a body, after its first 30 s; 0 is any"
     )
-    body_max_seconds: int = _key(6 * 3600, _integer(1, 7 * 86400), "time for a whole body to arrive")
-    workers: int = _key(2, _integer(1, 64), "worker processes")
-    threads: int = _key(128, _integer(1, 512), "threads a worker: how many requests it serves at once")
-    graceful_seconds: int = _key(
-        600, _integer(1, 86400), "how long a stop waits for uploads under way to finish"
+    body_max_seconds: int = key(6 * 3600, integer(1, 7 * 86400), "time for a whole body to arrive")
+    workers: int = key(2, integer(1, 64), "worker processes")
+    threads: int = key(128, integer(1, 512), "threads a worker: how many requests it serves at once")
+    graceful_seconds: int = key(
+        600, integer(1, 86400), "how long a stop waits for uploads under way to finish"
     )
-    log_level: str = _key(
-        "info", _choice("debug", "info", "warning", "error"), "least severe lines that are logged"
+    log_level: str = key(
+        "info", choice("debug", "info", "warning", "error"), "least severe lines that are logged"
     )
 
     def __post_init__(self) -> None:
@@ -215,14 +165,25 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
     Raises:
         ConfigError: something in it cannot be used.
     """
+    return load_with_sources(environ)[0]
+
+
+def load_with_sources(environ: Mapping[str, str] = os.environ) -> tuple[Settings, dict[str, str]]:
+    """`load`, and where each value that is not the default came from.
+
+    Raises:
+        ConfigError: as `load`.
+    """
     values: dict[str, Any] = {}
     sources: dict[str, str] = {}
     for given in (_from_file(environ), _from_environment(environ)):
-        for key, (raw, where) in given.items():
-            values[key] = _parse(key, raw, where)
-            sources[key] = where
-    settings = Settings(**values)
-    return _checked(settings, sources)
+        for name, (raw, where) in given.items():
+            values[name] = _parse(name, raw, where)
+            sources[name] = where
+    settings = _checked(Settings(**values), sources)
+    if settings.bearer_token_file:
+        sources["bearer_token"] = str(settings.bearer_token_file)
+    return settings, sources
 
 
 _Given = dict[str, tuple[object, str]]

@@ -12,7 +12,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / "cis490_receiver"
 NAME = "cis490_receiver"
 
-LEAVES = {"protocol", "errors", "logfmt", "clock", "i_json", "times", "page", "progress"}
+LEAVES = {"protocol", "errors", "logfmt", "clock", "i_json", "times", "page", "progress", "keys"}
 SMALL = LEAVES | {"models", "archive", "files", "config"}
 BASES = {"storage.base", "index.base"}
 INTAKE = SMALL | BASES | {"policy"}
@@ -27,6 +27,7 @@ ALLOWED: dict[str, set[str]] = {
     "times": set(),
     "page": set(),
     "progress": set(),
+    "keys": set(),
     "models": LEAVES,
     "archive": LEAVES,
     "files": LEAVES,

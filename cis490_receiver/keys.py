@@ -1,0 +1,112 @@
+"""What a configuration's keys may hold: how a value is read, which are allowed, how one is written in the file."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+_UNITS: Final = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+_SIZE: Final = re.compile(r"([0-9]{1,18})\s*([KMGT]?)(?:i?B)?", re.IGNORECASE)
+_TRUE: Final = frozenset({"1", "true", "yes", "on"})
+_FALSE: Final = frozenset({"0", "false", "no", "off"})
+
+
+def as_it_is(value: Any) -> Any:
+    """A value as JSON and TOML have it."""
+    if isinstance(value, Path):
+        return str(value)
+    return list(value) if isinstance(value, tuple) else value
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of value."""
+
+    #: Reads a value of the file or of the environment, where all are texts. Raises ValueError with what it must be.
+    parse: Callable[[object], Any]
+    #: Which values are allowed, for people.
+    allowed: str
+    #: The value as a person would write it in the file; `parse` reads that.
+    write: Callable[[Any], Any] = as_it_is
+
+
+def key(default: Any, kind: Kind, doc: str, *, secret: bool = False) -> Any:
+    """A dataclass field that is a key: its value when nobody sets it, its kind, what it means, whether it is shown."""
+    metadata = {"parse": kind.parse, "kind": kind, "doc": doc, "secret": secret}
+    return dataclasses.field(default=default, metadata=metadata, repr=not secret)
+
+
+def parse_text(value: object) -> str:
+    """Raises:
+    ValueError: not a text, or an empty one.
+    """
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError("must be a text that is not empty")
+    return value.strip()
+
+
+def _parse_path(value: object) -> Path:
+    return Path(parse_text(value)).expanduser().absolute()
+
+
+def _parse_boolean(value: object) -> bool:
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str) and value.strip().lower() in _TRUE | _FALSE:
+        return value.strip().lower() in _TRUE
+    raise ValueError("must be true or false")
+
+
+TEXT: Final = Kind(parse_text, "a text")
+PATH: Final = Kind(_parse_path, "a path")
+BOOLEAN: Final = Kind(_parse_boolean, "true or false")
+
+
+def integer(minimum: int, maximum: int) -> Kind:
+    """A whole number in a range."""
+
+    def parse(value: object) -> int:
+        if isinstance(value, str) and re.fullmatch(r"\s*[0-9]{1,18}\s*", value):
+            value = int(value)
+        if isinstance(value, bool) or not isinstance(value, int) or not minimum <= value <= maximum:
+            raise ValueError(f"must be a whole number from {minimum} to {maximum}")
+        return value
+
+    return Kind(parse, f"a whole number from {minimum} to {maximum}")
+
+
+def size(minimum: int) -> Kind:
+    """A number of bytes, such as 1073741824 or ``1GiB``."""
+
+    def parse(value: object) -> int:
+        if isinstance(value, str) and (match := _SIZE.fullmatch(value.strip())):
+            value = int(match[1]) * _UNITS[match[2].upper()]
+        if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
+            raise ValueError(f'must be a number of bytes, at least {minimum}, such as 1073741824 or "1GiB"')
+        return value
+
+    return Kind(parse, f'a number of bytes, at least {minimum}, such as 1073741824 or "1GiB"', written_size)
+
+
+def written_size(count: int) -> int | str:
+    """A number of bytes in the largest unit that says it exactly."""
+    for unit in ("T", "G", "M", "K"):
+        if count and count % _UNITS[unit] == 0:
+            return f"{count // _UNITS[unit]}{unit}iB"
+    return count
+
+
+def choice(*allowed: str) -> Kind:
+    """One of a few words."""
+    words = ", ".join(allowed)
+
+    def parse(value: object) -> str:
+        if not isinstance(value, str) or value.strip().lower() not in allowed:
+            raise ValueError(f"must be one of {words}")
+        return value.strip().lower()
+
+    return Kind(parse, f"one of {words}")
