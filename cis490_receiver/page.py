@@ -13,6 +13,7 @@ _DEFAULT_COLUMNS: Final = 80
 #: A text that has less room than this beside its label continues further left.
 _MIN_COLUMNS: Final = 30
 _INDENT: Final = 4
+_PREFIXES: Final = ("", "k", "M", "G", "T", "P")
 
 
 def say(text: str, *, label: str = "", err: bool = False) -> None:
@@ -48,3 +49,11 @@ def _wrapped(text: str, label_columns: int, columns: int) -> str:
         break_on_hyphens=False,
     )
     return "\n".join(lines)[label_columns:]
+
+
+def size(count: float) -> str:
+    """A number of bytes in the unit that suits it, of powers of 1000: ``354 B``, ``12.3 MB``."""
+    power = 0
+    while count >= 1000 and power < len(_PREFIXES) - 1:
+        count, power = count / 1000, power + 1
+    return f"{count:.{1 if power and count < 100 else 0}f} {_PREFIXES[power]}B"

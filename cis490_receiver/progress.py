@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Final, Protocol
 
+from cis490_receiver.page import size
+
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars
 
@@ -18,7 +20,6 @@ _QUICK_SECONDS: Final = 0.5
 #: How often a terminal's bar is told of progress, and another reader gets a line.
 _BAR_SECONDS: Final = 0.1
 _LINE_SECONDS: Final = 10.0
-_PREFIXES: Final = ("", "k", "M", "G", "T", "P")
 
 
 class Progress(Protocol):
@@ -177,10 +178,7 @@ def _open_bars() -> Bars:
 def _amount(count: float, unit: str) -> str:
     if unit != "bytes":
         return f"{count:,.0f} {unit}"
-    power = 0
-    while count >= 1000 and power < len(_PREFIXES) - 1:
-        count, power = count / 1000, power + 1
-    return f"{count:.{1 if power and count < 100 else 0}f} {_PREFIXES[power]}B"
+    return size(count)
 
 
 def _clock(seconds: float) -> str:

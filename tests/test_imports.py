@@ -26,7 +26,7 @@ ALLOWED: dict[str, set[str]] = {
     "i_json": set(),
     "times": set(),
     "page": set(),
-    "progress": set(),
+    "progress": {"page"},
     "keys": set(),
     "models": LEAVES,
     "archive": LEAVES,

@@ -23,8 +23,9 @@ def command(as_json: bool) -> None:
     settings = load()
     snapshot = read_gate_file(data_folder(settings) / GATE_FILE)
     if snapshot is None:
+        first = "" if settings.gate_repo else "name the clone of the orchestrator in gate_repo, then "
         raise Failure(
-            "there is no gate.json that can be read; run: cis490-receiver gate-refresh",
+            f"there is no gate.json that can be read; {first}run: cis490-receiver gate-refresh",
             "no-gate-list",
         )
     age = snapshot.age_seconds(SystemClock().now_ns())

@@ -8,6 +8,7 @@ import random
 import shutil
 from collections.abc import Callable, Container
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 import click
@@ -86,7 +87,7 @@ def health_check(settings: Settings, clock: Clock) -> Findings:
     )
     notify.to_syslog(new_alerts or [], settings.syslog_address)
     delivered = _notify_people(settings, now_ns) and new_alerts is not None
-    heartbeat.touch(folder)
+    delivered = _leave_heartbeat(folder) and delivered
     states = count_states(facts, settings, muted)
     return Findings(facts, states, symptoms, muted, new_alerts or [], delivered)
 
@@ -120,6 +121,18 @@ def _raise_new(
         remedy = "make room; the next run raises what is new"
         log.error(event("alerts-not-written", file=alerts.path.name, reason=exc.strerror, remedy=remedy))
         return None
+
+
+def _leave_heartbeat(folder: Path) -> bool:
+    """What was seen is told also where nothing can be written."""
+    try:
+        heartbeat.touch(folder)
+    except OSError as exc:
+        log.error(
+            event("heartbeat-not-written", reason=exc.strerror, remedy="/v1/ready takes it for not run")
+        )
+        return False
+    return True
 
 
 def _notify_people(settings: Settings, now_ns: int) -> bool:

@@ -95,7 +95,7 @@ def _print(result: Result, as_json: bool) -> None:
         data = {"present": result.present, "fetched": result.fetched, "fetched_bytes": result.fetched_bytes}
         click.echo(json.dumps(data | {"failed": result.failed}, indent=2))
         return
-    size = f"{result.fetched_bytes / 1e9:.2f} GB"
+    size = page.size(result.fetched_bytes)
     click.echo(f"{result.present} episodes here, {result.fetched} new ({size}), {len(result.failed)} failed")
     failed = sorted(result.failed.items())
     for key, reason in failed[:_SHOWN]:

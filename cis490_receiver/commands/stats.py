@@ -7,6 +7,7 @@ from dataclasses import asdict
 
 import click
 
+from cis490_receiver import page
 from cis490_receiver.backends import use_backends
 from cis490_receiver.commands.shared import index_folder, json_option, quiet_option
 from cis490_receiver.config import load
@@ -43,8 +44,8 @@ def command(days: int, quiet: bool, as_json: bool) -> None:
 
 def _table(title: str, rows: list[Total]) -> str:
     width = max([len(title), *(len(row.name) for row in rows)])
-    lines = [f"{title.ljust(width)}  {'episodes':>10}  {'GB':>10}"]
-    lines += [f"{row.name.ljust(width)}  {row.episodes:>10}  {row.size_bytes / 1e9:>10.2f}" for row in rows]
-    total = sum(row.episodes for row in rows), sum(row.size_bytes for row in rows) / 1e9
-    lines.append(f"{'all'.ljust(width)}  {total[0]:>10}  {total[1]:>10.2f}\n")
+    lines = [f"{title.ljust(width)}  {'episodes':>10}  {'size':>10}"]
+    lines += [f"{row.name.ljust(width)}  {row.episodes:>10}  {page.size(row.size_bytes):>10}" for row in rows]
+    total = sum(row.episodes for row in rows), sum(row.size_bytes for row in rows)
+    lines.append(f"{'all'.ljust(width)}  {total[0]:>10}  {page.size(total[1]):>10}\n")
     return "\n".join(lines)

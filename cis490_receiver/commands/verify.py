@@ -11,7 +11,7 @@ from typing import Any, Final, NoReturn
 
 import click
 
-from cis490_receiver import logfmt, times
+from cis490_receiver import logfmt, page, times
 from cis490_receiver.backends import use_backends
 from cis490_receiver.clock import SystemClock
 from cis490_receiver.commands.failures import EXIT_FOUND, EXIT_INTERRUPTED, fail, reason
@@ -130,7 +130,7 @@ def _as_dict(report: Report, moved: list[EpisodeKey]) -> dict[str, Any]:
 
 def _as_text(report: Report, moved: list[EpisodeKey]) -> str:
     lines = [
-        f"{report.checked} episodes checked, {report.size_bytes / 1e9:.2f} GB read, {len(report.damaged)} damaged"
+        f"{report.checked} episodes checked, {page.size(report.size_bytes)} read, {len(report.damaged)} damaged"
     ]
     lines += [f"  {damage.key}: {damage.kind}: {damage.detail}" for damage in report.damaged[:_SHOWN]]
     if len(report.damaged) > _SHOWN:

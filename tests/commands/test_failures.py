@@ -140,3 +140,11 @@ def test_an_export_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
     failed = run("export", "-o", table, data_dir=data)
     assert (failed.returncode, failed.stdout, table.read_text()) == (1, "", whole)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "table.csv"]
+
+
+def test_a_monitor_that_cannot_note_its_run_tells_what_it_saw(tmp_path: Path) -> None:
+    write_index(tmp_path, 3)
+    (tmp_path / "health-check.heartbeat").symlink_to("no-such-folder/heartbeat")
+    done = run("health-check", "--json", data_dir=tmp_path)
+    assert done.returncode == 1 and "heartbeat-not-written" in done.stderr
+    assert answer(done)["hosts"] == 3
