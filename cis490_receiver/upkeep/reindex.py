@@ -117,7 +117,6 @@ class Reindexer:
             self._journal.prepare()
         with (
             Lines.open() as lines,
-            self._open_journal() as old,
             # Locked until its name is sure to stay: nobody appends to it before.
             atomic.locked_file(self._work) as work_fd,
             open(work_fd, "r+b", closefd=False) as work,
@@ -125,9 +124,10 @@ class Reindexer:
         ):
             work.truncate(0)
             try:
-                outcome = self._compare(lines, old, work, aside, dry_run=False)
-                if outcome.changes:
-                    self._swap(lines, work, aside, *old)
+                with self._open_journal() as old:
+                    outcome = self._compare(lines, old, work, aside, dry_run=False)
+                    if outcome.changes:
+                        self._swap(lines, work, aside, *old)
                 return outcome
             finally:
                 # After the swap the name is gone already.
