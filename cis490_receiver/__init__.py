@@ -5,7 +5,7 @@ Who may import whom, kept by tests/test_imports.py:
 ==============================================  ===============================================================
 module                                          may import, of ours
 ==============================================  ===============================================================
-protocol, errors, logfmt, clock, i_json,        nothing, errors the first
+protocol, errors, logfmt, clock, i_json,        nothing, errors and keys the first
 times, page, progress, keys
 models, archive, files/                         the above
 config                                          the above

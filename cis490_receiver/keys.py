@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from cis490_receiver import protocol
+
 _UNITS: Final = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 _SIZE: Final = re.compile(r"([0-9]{1,18})\s*([KMGT]?)(?:i?B)?", re.IGNORECASE)
 _TRUE: Final = frozenset({"1", "true", "yes", "on"})
@@ -80,16 +82,18 @@ def integer(minimum: int, maximum: int) -> Kind:
 
 
 def size(minimum: int) -> Kind:
-    """A number of bytes, such as 1073741824 or ``1GiB``."""
+    """A number of bytes, such as 1073741824 or ``1GiB``, up to `protocol.MAX_SIZE_BYTES`."""
+    allowed = f'a number of bytes from {minimum} to {protocol.MAX_SIZE_BYTES}, such as 1073741824 or "1GiB"'
+    within = range(minimum, protocol.MAX_SIZE_BYTES + 1)
 
     def parse(value: object) -> int:
         if isinstance(value, str) and (match := _SIZE.fullmatch(value.strip())):
             value = int(match[1]) * _UNITS[match[2].upper()]
-        if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
-            raise ValueError(f'must be a number of bytes, at least {minimum}, such as 1073741824 or "1GiB"')
-        return value
+        if isinstance(value, int) and not isinstance(value, bool) and value in within:
+            return value
+        raise ValueError(f"must be {allowed}")
 
-    return Kind(parse, f'a number of bytes, at least {minimum}, such as 1073741824 or "1GiB"', written_size)
+    return Kind(parse, allowed, written_size)
 
 
 def written_size(count: int) -> int | str:

@@ -114,7 +114,8 @@ class Episode:
             ValueError: the line is not a record.
         """
         try:
-            data = json.loads(line)
+            # Bytes would be guessed at: UTF-16 and UTF-32 are taken too.
+            data = json.loads(line.decode("utf-8"))
         except RecursionError:
             raise ValueError("not a record: nested too deeply") from None
         if not isinstance(data, dict):
@@ -140,8 +141,10 @@ class Episode:
             received_at_wall=_field(data, "received_at_wall", str),
             received_at_ns=_field(data, "received_at_ns", int),
         )
-        if not protocol.is_sha256(record.sha256) or record.size_bytes < 0:
+        if not protocol.is_sha256(record.sha256) or not 0 <= record.size_bytes <= protocol.MAX_SIZE_BYTES:
             raise ValueError("not a record: bad sha256 or size_bytes")
+        if record.received_at_ns < 0:
+            raise ValueError("not a record: bad received_at_ns")
         EpisodeKey(record.host_id, record.episode_id)
         return record
 
@@ -270,6 +273,11 @@ def wall_time(ns: int) -> str:
     """`ns` (nanoseconds since the epoch) as UTC, ``YYYY-MM-DDTHH:MM:SSZ``."""
     moment = dt.datetime.fromtimestamp(ns // 1_000_000_000, tz=dt.UTC)
     return moment.replace(tzinfo=None).isoformat() + "Z"
+
+
+def recordable_ns(ns: int) -> int:
+    """The moment next to `ns` that a record can have: from 1970 to 2262, which is 63 bits of nanoseconds."""
+    return min(max(ns, 0), (1 << 63) - 1)
 
 
 def nanoseconds(moment: dt.datetime) -> int:

@@ -20,6 +20,8 @@ HEADER_LAB_HOST: Final = "X-Lab-Host"
 
 #: The version of an episode's layout that is meant when a client names none.
 SCHEMA_VERSION: Final = 2
+#: No episode is larger, whatever a configuration or an index line says: 256 TiB, so that sums stay within 63 bits.
+MAX_SIZE_BYTES: Final = 1 << 48
 
 EPISODE_TYPES: Final = frozenset({"control", "infected"})
 BENIGN_PROFILES: Final = frozenset(

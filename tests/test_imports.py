@@ -27,7 +27,7 @@ ALLOWED: dict[str, set[str]] = {
     "times": set(),
     "page": set(),
     "progress": {"page"},
-    "keys": set(),
+    "keys": {"protocol"},
     "models": LEAVES,
     "archive": LEAVES,
     "files": LEAVES,

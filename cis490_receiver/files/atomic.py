@@ -14,9 +14,10 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
+from cis490_receiver.files.lines import end_of_lines
+
 FILE_MODE = 0o640
 FOLDER_MODE = 0o750
-_TAIL_STEP = 64 * 1024
 #: More than all writers at once can have appended and not synced.
 _UNSYNCED_BYTES = 1 << 20
 _LOCKED_FLAGS = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -82,25 +83,24 @@ def replace_file(path: Path, data: bytes | Callable[[], bytes]) -> None:
         sync_folder(path.parent)
 
 
-def whole_lines_end(fd: int) -> int:
-    """The offset just behind the last newline of a file. Reads backwards; leaves the position alone."""
-    end = os.fstat(fd).st_size
-    while end > 0:
-        start = max(0, end - _TAIL_STEP)
-        found = os.pread(fd, end - start, start).rfind(b"\n")
-        if found >= 0:
-            return start + found + 1
-        end = start
-    return 0
-
-
 def cut_torn_lines(fd: int) -> None:
     """Cut out the lines that a crash tore: what follows the last newline, and those with holes. The caller
     holds the file's lock."""
-    end = whole_lines_end(fd)
+    end = end_of_lines(fd)
     if end != os.fstat(fd).st_size:
         os.ftruncate(fd, end)
     cut_holed_lines(fd)
+
+
+def has_holed_lines(fd: int) -> bool:
+    """Whether `cut_holed_lines` would find any."""
+    return b"\0" in _end_that_may_be_unsynced(fd)[1]
+
+
+def _end_that_may_be_unsynced(fd: int) -> tuple[int, bytes]:
+    """Where it begins, and its bytes."""
+    start = max(0, os.fstat(fd).st_size - _UNSYNCED_BYTES)
+    return start, os.pread(fd, _UNSYNCED_BYTES, start)
 
 
 def cut_holed_lines(fd: int) -> bytes:
@@ -108,17 +108,16 @@ def cut_holed_lines(fd: int) -> bytes:
     one did. None of them was ever synced. Whole lines behind them stay. The caller holds the file's lock.
 
     Returns:
-        What was cut out.
+        What was cut out; of a line longer than the end that can be unsynced, only its end.
     """
-    size = os.fstat(fd).st_size
-    start = max(0, size - _UNSYNCED_BYTES)
-    tail = os.pread(fd, size - start, start)
+    start, tail = _end_that_may_be_unsynced(fd)
     hole = tail.find(b"\0")
     if hole < 0:
         return b""
     first = tail.rfind(b"\n", 0, hole) + 1
     lines = tail[first:].splitlines(keepends=True)
-    os.ftruncate(fd, start + first)
+    # The first of them may begin before what was read.
+    os.ftruncate(fd, start + first if first else end_of_lines(fd, start))
     write_all(fd, b"".join(line for line in lines if b"\0" not in line))
     return b"".join(line for line in lines if b"\0" in line)
 
@@ -136,12 +135,15 @@ def sync_new_file(path: Path) -> None:
         raise
 
 
-def append_lines(fd: int, path: Path, pieces: Iterable[bytes]) -> None:
+def append_lines(
+    fd: int, path: Path, pieces: Iterable[bytes], *, take_back: Callable[[int, int], None] = os.ftruncate
+) -> None:
     """Append `pieces`, which make up whole lines, to the file `path`, open and locked as `fd`.
 
     Once this returns they are on stable storage; after a crash before that, some of them, and torn ones, may
     be there. When the write or its sync fails, the file is cut back to what it was: who tries again writes the
     lines anew, so that no failed sync is ever repeated in the hope that it means something the second time.
+    `take_back` is what cuts the file, given its descriptor and length.
     """
     end = os.fstat(fd).st_size
     if end == 0:
@@ -152,7 +154,7 @@ def append_lines(fd: int, path: Path, pieces: Iterable[bytes]) -> None:
             write_all(fd, piece)
         sync_lines(fd, path)
     except OSError:
-        os.ftruncate(fd, end)
+        take_back(fd, end)
         raise
 
 
@@ -174,11 +176,11 @@ def sync_lines(fd: int, path: Path) -> None:
 
 
 def _write_end_anew(fd: int, path: Path) -> None:
-    start = max(0, os.fstat(fd).st_size - _UNSYNCED_BYTES)
+    start, tail = _end_that_may_be_unsynced(fd)
     # A descriptor with O_APPEND, as `fd` is, writes at the end whatever offset it is given (pwrite(2), BUGS).
     target = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
-        os.pwrite(target, os.pread(fd, _UNSYNCED_BYTES, start), start)
+        os.pwrite(target, tail, start)
     finally:
         os.close(target)
 

@@ -31,6 +31,23 @@ class HostSummary:
     last_code_commit: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class OpenJournal:
+    """All records as JSON lines, as they were when this was opened.
+
+    Attributes:
+        stream: the lines; whoever opened it closes it.
+        end: the length in bytes of the whole lines. What follows is being written.
+        generation: what offsets belong to: as long as it is the same, nothing before an offset has changed.
+        modified_ns: when the lines last changed, in nanoseconds since the epoch.
+    """
+
+    stream: BinaryIO
+    end: int
+    generation: str
+    modified_ns: int
+
+
 class EpisodeIndex(Protocol):
     """The training set's table of contents. Any number of processes and threads may use it at once."""
 
@@ -96,8 +113,8 @@ class EpisodeIndex(Protocol):
         """How many lines of the index are no records."""
         ...
 
-    def open_journal(self) -> tuple[BinaryIO, int]:
-        """All records as JSON lines: a stream, and the length in bytes of its whole lines."""
+    def open_journal(self) -> OpenJournal:
+        """All records as JSON lines."""
         ...
 
 

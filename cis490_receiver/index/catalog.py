@@ -1,9 +1,14 @@
 """A SQLite read model of index.jsonl, for everything that would otherwise read the whole journal.
 
-The journal is the truth. The catalog remembers how far it has read (the journal's inode, the offset, and
-a digest of the bytes before it) in the same transaction as the rows, so it can neither miss nor repeat
-a line, and starts over when the journal was swapped, cut or edited. It may be deleted at any time while the
-receiver is stopped; a damaged one is thrown away and made anew.
+The journal is the truth. The catalog on disk remembers how far it has read (the journal's generation, the offset, and
+a digest of the bytes before it) in the same transaction as the rows, so it can neither miss nor repeat a line, and
+starts over when the journal was swapped, cut or edited. It may be deleted at any time while the receiver is stopped; a
+damaged one is thrown away and made anew.
+
+**Reading needs no disk space.** What the catalog on disk lacks is read into the memory of the connection that asks, and
+is put on disk only when it has grown. Where that fails, because the disk is full or read-only, it stays in memory
+and is tried again later. The file has a rollback journal, not a write-ahead log: the latter maps a file into memory,
+and a full disk below such a mapping kills the process (SIGBUS).
 """
 
 from __future__ import annotations
@@ -12,75 +17,60 @@ import collections
 import contextlib
 import hashlib
 import logging
-import operator
 import os
 import sqlite3
+import threading
+import time
 from collections.abc import Callable, Iterator
-from dataclasses import fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Final, TypeVar
+from typing import Final, TypeVar
 
 from cis490_receiver.errors import StorageFailed
+from cis490_receiver.files.lines import batches, end_of_lines
+from cis490_receiver.index import catalog_rows
+from cis490_receiver.index.base import OpenJournal
 from cis490_receiver.index.journal import Journal
 from cis490_receiver.logfmt import event
-from cis490_receiver.models import Episode
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-#: Stands in the file; another number there means another layout, and a rebuild.
-LAYOUT: Final = 2
-#: Read and taken up at a time: larger steps are a few per cent faster and several times as much memory.
-_READ_STEP: Final = 512 << 10
+#: How many bytes of lines are read into memory again and again before they are put on disk.
+_KEPT_IN_MEMORY: Final = 512 << 10
+#: How many bytes of lines are put on disk at a time: others may read in between.
+_SHARED_STEP: Final = 16 << 20
+#: How long a failure to put them there is not tried again, in seconds.
+_RETRY_SECONDS: Final = 30.0
 #: How many bytes before the offset vouch for the journal being the same file, unedited at its end.
 _FINGERPRINT_BYTES: Final = 4096
-#: Long enough for whoever reads a million lines in.
+#: Long enough for whoever puts a step on disk.
 _BUSY_SECONDS: Final = 120
 #: How many connections a process keeps, with 6 MB of the file at most each.
 IDLE_CONNECTIONS: Final = 4
 
+#: What SQLite calls a database in memory.
+_NO_FILE: Final = ":memory:"
+
 _Identity = tuple[int, int]
 
-_SCHEMA: Final = """
-CREATE TABLE episodes (
-    host_id TEXT NOT NULL, episode_id TEXT NOT NULL, sha256 TEXT NOT NULL, size_bytes INTEGER NOT NULL,
-    schema_version INTEGER NOT NULL, code_commit TEXT, episode_type TEXT, benign_profile TEXT,
-    received_at_wall TEXT NOT NULL, received_at_ns INTEGER NOT NULL,
-    UNIQUE (host_id, episode_id)
-);
-CREATE INDEX by_time ON episodes (received_at_ns);
-CREATE INDEX by_host ON episodes (host_id, received_at_ns);
-CREATE INDEX by_commit ON episodes (code_commit, received_at_ns);
-CREATE INDEX by_profile ON episodes (benign_profile, received_at_ns);
-CREATE INDEX by_kind ON episodes (episode_type, benign_profile, received_at_ns);
-CREATE INDEX by_type ON episodes (episode_type, received_at_ns);
-CREATE TABLE hosts (
-    host_id TEXT PRIMARY KEY, first_received_at_ns INTEGER NOT NULL, last_received_at_ns INTEGER NOT NULL,
-    episodes INTEGER NOT NULL, size_bytes INTEGER NOT NULL, last_episode_id TEXT NOT NULL,
-    last_code_commit TEXT
-) WITHOUT ROWID;
-CREATE TABLE position (
-    inode INTEGER NOT NULL, offset INTEGER NOT NULL, fingerprint TEXT NOT NULL, bad_lines INTEGER NOT NULL
-);
-INSERT INTO position VALUES (0, 0, '', 0);
-"""
+OnRead = Callable[[int, int], None]
 
-_INSERT_NEW: Final = "INSERT OR IGNORE INTO episodes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-_ROW: Final = operator.attrgetter(*(item.name for item in fields(Episode)))
-_SIZE_OF: Final = "SELECT size_bytes FROM episodes WHERE host_id = ? AND episode_id = ?"
-_UNCOUNT_HOST: Final = """
-UPDATE hosts SET episodes = episodes - 1, size_bytes = size_bytes - ? WHERE host_id = ?
-"""
-_COUNT_HOST: Final = """
-INSERT INTO hosts VALUES (:host, :first, :last, :episodes, :size, :episode, :commit)
-ON CONFLICT (host_id) DO UPDATE SET
-    first_received_at_ns = min(first_received_at_ns, :first),
-    episodes = episodes + :episodes, size_bytes = size_bytes + :size,
-    last_episode_id = CASE WHEN :last >= last_received_at_ns THEN :episode ELSE last_episode_id END,
-    last_code_commit = CASE WHEN :last >= last_received_at_ns THEN :commit ELSE last_code_commit END,
-    last_received_at_ns = max(last_received_at_ns, :last)
-"""
+
+@dataclass(frozen=True, slots=True)
+class _Position:
+    generation: str
+    offset: int
+    fingerprint: str
+
+    def is_in(self, journal: OpenJournal) -> bool:
+        """Whether everything up to here is still what was read."""
+        return (
+            self.generation == journal.generation
+            and self.offset <= journal.end
+            and self.fingerprint == _fingerprint(journal, self.offset)
+        )
 
 
 class Catalog:
@@ -90,31 +80,78 @@ class Catalog:
         self._path = path
         self._journal = journal
         #: Told how many bytes of the journal are read, and of how many, while the catalog catches up.
-        self.on_read: Callable[[int, int], None] = lambda _done, _total: None
+        self.on_read: OnRead = lambda _done, _total: None
         self._idle: collections.deque[tuple[_Identity, sqlite3.Connection]] = collections.deque()
+        self._lone = threading.Lock()
+        self._lone_connection: tuple[int, sqlite3.Connection] | None = None
+        #: When the file is tried again after a failure to read it, and to write it, on the monotonic clock.
+        self._read_again_at = 0.0
+        self._write_again_at = 0.0
 
     def read(self, query: Callable[[sqlite3.Connection], T]) -> T:
-        """Catch up with the journal, then run `query` on what is there.
+        """Catch up with the journal, then run `query` on the views ``episodes`` and ``hosts``.
 
-        A catalog that SQLite finds damaged is made anew, once.
+        A catalog that SQLite finds damaged is made anew, once; one that cannot be used is done without.
 
         Raises:
-            StorageFailed: the disk or a lock stands in the way.
+            StorageFailed: the journal cannot be read.
         """
         try:
-            return self._read(query)
-        except (sqlite3.OperationalError, OSError) as exc:
+            for _ in range(2):
+                if time.monotonic() < self._read_again_at:
+                    break
+                try:
+                    with self._borrowed() as connection:
+                        return self._ask(connection, query)
+                except sqlite3.OperationalError as exc:
+                    log.error(
+                        event("catalog-unusable", reason=exc, remedy="all of the journal kept in memory")
+                    )
+                    self._read_again_at = time.monotonic() + _RETRY_SECONDS
+                except sqlite3.DatabaseError as exc:
+                    log.warning(event("catalog-damaged", reason=exc, remedy="made anew from the journal"))
+                    self._throw_away()
+            return self._read_without_file(query)
+        except (sqlite3.Error, OSError) as exc:
             log.error(event("storage-failed", doing="catalog", reason=exc))
             raise StorageFailed from exc
-        except sqlite3.DatabaseError as exc:
-            log.warning(event("catalog-damaged", reason=exc, remedy="made anew from the journal"))
-            self._throw_away()
-            return self._read(query)
 
-    def _read(self, query: Callable[[sqlite3.Connection], T]) -> T:
-        with self._borrowed() as connection:
-            self._catch_up(connection)
-            return query(connection)
+    def _read_without_file(self, query: Callable[[sqlite3.Connection], T]) -> T:
+        """`read`, by the one connection that has all of the journal in memory."""
+        with self._lone:
+            if self._lone_connection is None or self._lone_connection[0] != os.getpid():
+                self._lone_connection = (os.getpid(), _connect(_NO_FILE))
+                catalog_rows.make_indexes(self._lone_connection[1], "main")
+            return self._ask(self._lone_connection[1], query)
+
+    def _ask(self, connection: sqlite3.Connection, query: Callable[[sqlite3.Connection], T]) -> T:
+        journal = self._journal.open()
+        with journal.stream:
+            if _is_to_be_shared(connection, journal) and time.monotonic() >= self._write_again_at:
+                self._share(journal)
+            # One transaction: nobody changes what is on disk between the look at its position and the query.
+            with _transaction(connection, "BEGIN"):
+                _catch_up(connection, journal, self.on_read)
+                return query(connection)
+
+    def _share(self, journal: OpenJournal) -> None:
+        """Put what has grown too long for memory on disk, if that can be done now."""
+        try:
+            # With scratch files, where readers keep to memory: this is much, and needs space anyway.
+            with contextlib.closing(_connect(str(self._path), scratch="FILE")) as connection:
+                while _is_to_be_shared(connection, journal):
+                    with _transaction(connection, "BEGIN IMMEDIATE"):
+                        # Another process may have been faster.
+                        position = _position(connection, "disk.position")
+                        start = position.offset if position.is_in(journal) else 0
+                        if start == 0 and position.offset:
+                            log.warning(
+                                event("catalog-rebuild", reason="the journal was swapped, cut or edited")
+                            )
+                        _take_up(connection, "disk", journal, start, _step_end(journal, start), self.on_read)
+        except (sqlite3.OperationalError, OSError) as exc:
+            self._write_again_at = time.monotonic() + _RETRY_SECONDS
+            log.warning(event("catalog-not-written", reason=exc, remedy="kept in memory until there is room"))
 
     @contextlib.contextmanager
     def _borrowed(self) -> Iterator[sqlite3.Connection]:
@@ -140,175 +177,124 @@ class Catalog:
                 if identity == current:
                     return identity, connection
                 connection.close()
-        connection = self._open()
-        return (os.getpid(), _inode(self._path)), connection
-
-    def _open(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(
-            self._path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
-        )
-        # Derived data: a crash may cost the newest rows, which the journal still has, but not consistency.
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = NORMAL")
-        # In KiB, negative: at a million episodes the indexes' hot pages do not fit the default of 2 MB.
-        connection.execute("PRAGMA cache_size = -6000")
-        if connection.execute("PRAGMA user_version").fetchone()[0] != LAYOUT:
-            _make_schema(connection)
-        return connection
+        # No file is made for what is easily kept in memory.
+        connection = _connect(str(self._path) if current[1] else _NO_FILE)
+        return current, connection
 
     def close(self) -> None:
         """Close the connections that are kept, as must be done before a fork."""
         with contextlib.suppress(IndexError):
             while True:
                 self._idle.pop()[1].close()
+        with self._lone:
+            if self._lone_connection is not None:
+                self._lone_connection[1].close()
+                self._lone_connection = None
 
     def _throw_away(self) -> None:
         self.close()
-        for suffix in ("", "-wal", "-shm"):
-            with contextlib.suppress(FileNotFoundError):
+        for suffix in ("", "-journal"):
+            with contextlib.suppress(OSError):
                 os.unlink(f"{self._path}{suffix}")
 
-    def _catch_up(self, connection: sqlite3.Connection) -> None:
-        stream, end = self._journal.open()
-        with stream:
-            inode = os.fstat(stream.fileno()).st_ino
-            # The length alone does not tell: a crash or a failed sync takes the last line away, and the next
-            # one may be as long.
-            if self._position(connection) == (inode, end, _fingerprint(stream, end)):
-                return
-            with _transaction(connection):
-                offset = self._resume_offset(connection, stream, inode, end)
-                bad = _load(connection, stream, offset, end, self.on_read)
-                connection.execute(
-                    "UPDATE position SET inode = ?, offset = ?, fingerprint = ?, bad_lines = bad_lines + ?",
-                    (inode, end, _fingerprint(stream, end), bad),
-                )
 
-    @staticmethod
-    def _position(connection: sqlite3.Connection) -> tuple[int, int, str]:
-        row = connection.execute("SELECT inode, offset, fingerprint FROM position").fetchone()
-        return int(row[0]), int(row[1]), str(row[2])
-
-    def _resume_offset(self, connection: sqlite3.Connection, stream: BinaryIO, inode: int, end: int) -> int:
-        """Where to go on reading; 0, with every row gone, when what was read is not there any more."""
-        old_inode, offset, fingerprint = self._position(connection)
-        if old_inode == inode and offset <= end and _fingerprint(stream, offset) == fingerprint:
-            return offset
-        if offset:
-            log.warning(event("catalog-rebuild", reason="the journal was swapped, cut or edited"))
-        connection.execute("DELETE FROM episodes")
-        connection.execute("DELETE FROM hosts")
-        connection.execute("UPDATE position SET bad_lines = 0")
-        return 0
-
-
-def _make_schema(connection: sqlite3.Connection) -> None:
-    connection.execute("BEGIN IMMEDIATE")
+def _connect(shared: str, *, scratch: str = "MEMORY") -> sqlite3.Connection:
+    """A connection with tables of its own in memory beside those of the file `shared`."""
+    connection = sqlite3.connect(
+        _NO_FILE, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
+    )
     try:
-        # Another process may have been faster.
-        if connection.execute("PRAGMA user_version").fetchone()[0] != LAYOUT:
-            for kind, name in connection.execute("SELECT type, name FROM sqlite_master").fetchall():
-                if kind == "table":
-                    connection.execute(f'DROP TABLE "{name}"')
-            for statement in _SCHEMA.split(";"):
-                connection.execute(statement)
-            connection.execute(f"PRAGMA user_version = {LAYOUT}")
-        connection.execute("COMMIT")
+        connection.execute(f"PRAGMA temp_store = {scratch}")
+        connection.execute("ATTACH ? AS disk", (shared,))
+        # In KiB, negative: at a million episodes the indexes' hot pages do not fit the default of 2 MB.
+        connection.execute("PRAGMA disk.cache_size = -6000")
+        if connection.execute("PRAGMA disk.user_version").fetchone()[0] != catalog_rows.LAYOUT:
+            with _transaction(connection, "BEGIN IMMEDIATE"):
+                # Another process may have been faster.
+                if connection.execute("PRAGMA disk.user_version").fetchone()[0] != catalog_rows.LAYOUT:
+                    catalog_rows.make_shared_tables(connection)
+                    if shared != _NO_FILE:
+                        catalog_rows.make_indexes(connection, "disk")
+        catalog_rows.make_own_tables(connection)
     except BaseException:
-        connection.execute("ROLLBACK")
+        connection.close()
         raise
+    return connection
 
 
 @contextlib.contextmanager
-def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    connection.execute("BEGIN IMMEDIATE")
+def _transaction(connection: sqlite3.Connection, begin: str) -> Iterator[None]:
+    connection.execute(begin)
     try:
         yield
     except BaseException:
-        connection.execute("ROLLBACK")
+        with contextlib.suppress(sqlite3.OperationalError):
+            # After some failures SQLite has done it by itself.
+            connection.execute("ROLLBACK")
         raise
     connection.execute("COMMIT")
 
 
-def _load(
-    connection: sqlite3.Connection,
-    stream: BinaryIO,
-    offset: int,
-    end: int,
-    on_read: Callable[[int, int], None],
-) -> int:
-    """Take up the lines from `offset` to `end`; gives the number of those that are no records."""
-    bad = 0
-    start = offset
-    stream.seek(offset)
-    rest = b""
-    while offset < end:
-        piece = stream.read(min(_READ_STEP, end - offset))
-        if not piece:
-            break
-        offset += len(piece)
-        *lines, rest = (rest + piece).split(b"\n")
-        episodes = []
-        for line in lines:
-            try:
-                episodes.append(Episode.from_line(line))
-            except ValueError as exc:
-                bad += 1
-                log.warning(event("journal-bad-line", reason=exc, line=line[:80]))
-        _add(connection, episodes)
-        on_read(offset - start, end - start)
-    return bad
+def _position(connection: sqlite3.Connection, table: str) -> _Position:
+    row = connection.execute(f"SELECT generation, offset, fingerprint FROM {table}").fetchone()
+    return _Position(str(row[0]), int(row[1]), str(row[2]))
 
 
-def _add(connection: sqlite3.Connection, episodes: list[Episode]) -> None:
-    """Take up a batch: at once when every episode in it is new, else one by one, the last line of each
-    counting."""
-    connection.execute("SAVEPOINT batch")
-    before = connection.total_changes
-    connection.executemany(_INSERT_NEW, map(_ROW, episodes))
-    if connection.total_changes - before == len(episodes):
-        _count(connection, episodes)
-    else:
-        connection.execute("ROLLBACK TO batch")
-        for episode in episodes:
-            _add_one(connection, episode)
-    connection.execute("RELEASE batch")
+def _is_to_be_shared(connection: sqlite3.Connection, journal: OpenJournal) -> bool:
+    position = _position(connection, "disk.position")
+    if not position.is_in(journal):
+        return position.offset > 0 or journal.end > _KEPT_IN_MEMORY
+    return journal.end - position.offset > _KEPT_IN_MEMORY
 
 
-def _add_one(connection: sqlite3.Connection, episode: Episode) -> None:
-    name = (episode.host_id, episode.episode_id)
-    known = connection.execute(_SIZE_OF, name).fetchone()
-    if known is not None:
-        connection.execute("DELETE FROM episodes WHERE host_id = ? AND episode_id = ?", name)
-        connection.execute(_UNCOUNT_HOST, (known[0], episode.host_id))
-    connection.execute(_INSERT_NEW, _ROW(episode))
-    _count(connection, [episode])
+def _step_end(journal: OpenJournal, start: int) -> int:
+    if journal.end - start <= _SHARED_STEP:
+        return journal.end
+    end = end_of_lines(journal.stream.fileno(), start + _SHARED_STEP)
+    return end if end > start else journal.end
 
 
-def _count(connection: sqlite3.Connection, episodes: list[Episode]) -> None:
-    """Add new episodes to the sums of their hosts."""
-    by_host: dict[str, list[Episode]] = {}
-    for episode in episodes:
-        by_host.setdefault(episode.host_id, []).append(episode)
-    for host_id, of_host in by_host.items():
-        last = max(of_host, key=lambda episode: episode.received_at_ns)
+def _catch_up(connection: sqlite3.Connection, journal: OpenJournal, on_read: OnRead) -> None:
+    """Read into memory what is neither there nor on disk.
+
+    Raises:
+        OperationalError: what is on disk is of another journal.
+    """
+    shared = _position(connection, "disk.position")
+    base, own = _position(connection, "main.base"), _position(connection, "main.position")
+    if base != shared or not own.is_in(journal):
+        if shared.offset and not shared.is_in(journal):
+            raise sqlite3.OperationalError("the catalog is out of date and cannot be written")
+        catalog_rows.empty(connection, "main")
         connection.execute(
-            _COUNT_HOST,
-            {
-                "host": host_id,
-                "first": min(episode.received_at_ns for episode in of_host),
-                "last": last.received_at_ns,
-                "episodes": len(of_host),
-                "size": sum(episode.size_bytes for episode in of_host),
-                "episode": last.episode_id,
-                "commit": last.code_commit,
-            },
+            "UPDATE main.base SET generation = ?, offset = ?, fingerprint = ?",
+            (shared.generation, shared.offset, shared.fingerprint),
         )
+        own = shared
+    if own.offset < journal.end or not own.is_in(journal):
+        _take_up(connection, "main", journal, own.offset, journal.end, on_read)
 
 
-def _fingerprint(stream: BinaryIO, offset: int) -> str:
+def _take_up(
+    connection: sqlite3.Connection, schema: str, journal: OpenJournal, start: int, end: int, on_read: OnRead
+) -> None:
+    """Take up the lines between two offsets; on disk, from 0 on, in place of all that was there."""
+    if start == 0 and schema == "disk":
+        catalog_rows.empty(connection, schema)
+    bad, done = 0, start
+    for lines in batches(journal.stream.fileno(), start, end):
+        bad += catalog_rows.add(connection, schema, lines)
+        done += sum(map(len, lines)) + len(lines)
+        on_read(done, journal.end)
+    connection.execute(
+        f"UPDATE {schema}.position SET generation = ?, offset = ?, fingerprint = ?, bad_lines = bad_lines + ?",
+        (journal.generation, end, _fingerprint(journal, end), bad),
+    )
+
+
+def _fingerprint(journal: OpenJournal, offset: int) -> str:
     start = max(0, offset - _FINGERPRINT_BYTES)
-    return hashlib.sha256(os.pread(stream.fileno(), offset - start, start)).hexdigest()
+    return hashlib.sha256(os.pread(journal.stream.fileno(), offset - start, start)).hexdigest()
 
 
 def _inode(path: Path) -> int:

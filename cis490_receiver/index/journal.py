@@ -11,10 +11,12 @@ import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
 
 from cis490_receiver.errors import StorageFailed, StorageFull
 from cis490_receiver.files import atomic
+from cis490_receiver.files.lines import LINE_LIMIT, end_of_lines
+from cis490_receiver.index.base import OpenJournal
+from cis490_receiver.index.generation import GENERATION_NAME, Generation
 from cis490_receiver.index.group_commit import GroupCommit
 from cis490_receiver.logfmt import event
 from cis490_receiver.models import Episode
@@ -27,6 +29,7 @@ class Journal:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.generation = Generation(path.with_name(GENERATION_NAME))
         self._group = GroupCommit(self._append)
         #: The file that was seen to have no holes: they come from a crash, which no process outlives.
         self._without_holes: int | None = None
@@ -52,7 +55,15 @@ class Journal:
     def _append(self, lines: bytes) -> None:
         with atomic.locked_file(self.path) as fd:
             self._mend(fd)
-            atomic.append_lines(fd, self.path, [lines])
+            atomic.append_lines(fd, self.path, [lines], take_back=self._take_back)
+
+    def _take_back(self, fd: int, end: int) -> None:
+        """Cut off what was appended behind `end`. Whole lines of it may have been read by now."""
+        if end_of_lines(fd) > end:
+            with self.generation.cutting(fd):
+                os.ftruncate(fd, end)
+        else:
+            os.ftruncate(fd, end)
 
     def check_writable(self) -> None:
         """See `EpisodeIndex.check_writable`. A journal that is absent is made by the next append."""
@@ -71,10 +82,12 @@ class Journal:
             raise self._named(exc, "sync") from exc
 
     def _mend(self, fd: int) -> None:
+        self.generation.ensure(fd)
         inode = os.fstat(fd).st_ino
         if inode != self._without_holes:
-            cut = atomic.cut_holed_lines(fd)
-            if cut:
+            if atomic.has_holed_lines(fd):
+                with self.generation.cutting(fd):
+                    cut = atomic.cut_holed_lines(fd)
                 log.warning(event("journal-torn-line-cut", bytes=len(cut), tail=cut[-80:]))
             self._without_holes = inode
         mend(fd)
@@ -84,11 +97,14 @@ class Journal:
         log.error(event(kind.code, doing=doing, file=self.path.name, reason=exc.strerror))
         return kind()
 
-    def open(self) -> tuple[BinaryIO, int]:
-        """The file, and the length of its whole lines: readers skip a torn last one."""
+    def open(self) -> OpenJournal:
+        """The file as it is now. The caller closes its stream."""
         stream = open(self.path, "rb")  # noqa: SIM115 - the caller closes it
         try:
-            return stream, atomic.whole_lines_end(stream.fileno())
+            # In this order: lines that are cut away between the two are then at worst missed in the old generation.
+            generation = self.generation.of(stream.fileno())
+            end = end_of_lines(stream.fileno())
+            return OpenJournal(stream, end, generation, os.fstat(stream.fileno()).st_mtime_ns)
         except BaseException:
             stream.close()
             raise
@@ -110,11 +126,10 @@ def mend(fd: int) -> None:
     # The last byte tells nearly always, so the rest need not be read.
     if size == 0 or os.pread(fd, 1, size - 1) == b"\n":
         return
-    end = atomic.whole_lines_end(fd)
-    tail = os.pread(fd, size - end, end)
-    try:
-        Episode.from_line(tail)
-    except ValueError:
+    end = end_of_lines(fd)
+    # No line is longer, so what is longer need not be read to be known as torn.
+    tail = os.pread(fd, LINE_LIMIT + 1, end)
+    if len(tail) > LINE_LIMIT or not _is_record(tail):
         log.warning(event("journal-torn-line-cut", offset=end, bytes=size - end, tail=tail[:80]))
         os.ftruncate(fd, end)
         return
@@ -125,3 +140,11 @@ def mend(fd: int) -> None:
     except OSError:
         os.ftruncate(fd, size)
         raise
+
+
+def _is_record(line: bytes) -> bool:
+    try:
+        Episode.from_line(line)
+    except ValueError:
+        return False
+    return True

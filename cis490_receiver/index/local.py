@@ -4,28 +4,31 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import json
 import random
 import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, Final
 
 from cis490_receiver.errors import BadRequest
-from cis490_receiver.index.base import HostSummary, Page
+from cis490_receiver.index.base import HostSummary, OpenJournal, Page
 from cis490_receiver.index.catalog import Catalog
+from cis490_receiver.index.catalog_rows import COLUMNS, sample
 from cis490_receiver.index.journal import Journal
 from cis490_receiver.models import Episode, EpisodeKey, Filters, nanoseconds
 from cis490_receiver.progress import Progress
 
 JOURNAL_NAME: Final = "index.jsonl"
-CATALOG_NAME: Final = "catalog.sqlite3"
+CATALOG_NAME: Final = "catalog.db"
+#: An earlier layout's, which may be large.
+_OLD_CATALOG: Final = ("catalog.sqlite3", "catalog.sqlite3-wal", "catalog.sqlite3-shm")
 
-_COLUMNS: Final = (
-    "host_id, episode_id, sha256, size_bytes, schema_version, code_commit, episode_type, benign_profile, "
-    "received_at_wall, received_at_ns"
-)
+_COLUMNS: Final = ", ".join(COLUMNS)
+#: `sum()` fails where it does not fit 63 bits.
+_SUM: Final = "CAST(min(total(size_bytes), 4e18) AS INTEGER)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +44,16 @@ class LocalIndex:
     """See `index.base.EpisodeIndex`. The catalog is never on the way of an append."""
 
     def __init__(self, data_dir: Path) -> None:
+        self._folder = data_dir
         self.journal = Journal(data_dir / JOURNAL_NAME)
         self._catalog = Catalog(data_dir / CATALOG_NAME, self.journal)
 
     def prepare(self) -> None:
         """Make the journal when it is absent, durably."""
         self.journal.prepare()
+        for name in _OLD_CATALOG:
+            with contextlib.suppress(OSError):
+                (self._folder / name).unlink()
 
     def tell_progress(self, progress: Progress) -> None:
         """Tell of the journal being read into the catalog, which takes long for the first question."""
@@ -78,7 +85,7 @@ class LocalIndex:
         """See `EpisodeIndex.make_durable`."""
         self.journal.make_durable()
 
-    def open_journal(self) -> tuple[BinaryIO, int]:
+    def open_journal(self) -> OpenJournal:
         """See `EpisodeIndex.open_journal`."""
         return self.journal.open()
 
@@ -112,16 +119,7 @@ class LocalIndex:
 
     def sample(self, count: int, choose: random.Random) -> Sequence[Episode]:
         """See `EpisodeIndex.sample`."""
-        sql = f"SELECT {_COLUMNS} FROM episodes WHERE rowid >= ? ORDER BY rowid LIMIT 1"
-
-        def query(connection: sqlite3.Connection) -> list[Episode]:
-            last = connection.execute("SELECT max(rowid) FROM episodes").fetchone()[0] or 0
-            chosen = sorted({choose.randint(1, last) for _ in range(count if last else 0)})
-            rows = [connection.execute(sql, (rowid,)).fetchone() for rowid in chosen]
-            # Two of them may have led to one row, across a gap; or to none, when rows went meanwhile.
-            return [Episode(*row) for row in dict.fromkeys(rows) if row is not None]
-
-        return self._catalog.read(query)
+        return self._catalog.read(lambda connection: sample(connection, count, choose))
 
     def count(self, filters: Filters) -> int:
         """How many episodes pass `filters`."""
@@ -153,13 +151,13 @@ class LocalIndex:
         """Episodes and bytes of each type and profile."""
         return self._totals(
             "SELECT coalesce(episode_type, '-') || ' ' || coalesce(benign_profile, '-'), count(*), "
-            "sum(size_bytes) FROM episodes GROUP BY 1 ORDER BY 1"
+            f"{_SUM} FROM episodes GROUP BY 1 ORDER BY 1"
         )
 
     def totals_by_day(self, days: int) -> list[Total]:
         """Episodes and bytes of each of the last `days` days (UTC) that have any, oldest first."""
         rows = self._totals(
-            "SELECT substr(received_at_wall, 1, 10), count(*), sum(size_bytes) FROM episodes "
+            f"SELECT substr(received_at_wall, 1, 10), count(*), {_SUM} FROM episodes "
             f"GROUP BY 1 ORDER BY 1 DESC LIMIT {int(days)}"
         )
         return rows[::-1]
@@ -177,7 +175,7 @@ class LocalIndex:
 
     def bad_lines(self) -> int:
         """See `EpisodeIndex.bad_lines`."""
-        sql = "SELECT bad_lines FROM position"
+        sql = "SELECT main.position.bad_lines + disk.position.bad_lines FROM main.position, disk.position"
         return self._catalog.read(lambda connection: int(connection.execute(sql).fetchone()[0]))
 
 

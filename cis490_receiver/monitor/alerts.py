@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from cis490_receiver.files import atomic
-from cis490_receiver.files.tail import lines_backwards
+from cis490_receiver.files.lines import lines_backwards
 from cis490_receiver.logfmt import event
 from cis490_receiver.models import wall_time
 from cis490_receiver.monitor.symptoms import DAILY, Symptom

@@ -14,6 +14,7 @@ from typing import Final
 
 from cis490_receiver import i_json
 from cis490_receiver.files import atomic
+from cis490_receiver.files.lines import end_of_lines
 from cis490_receiver.logfmt import event
 from cis490_receiver.monitor.alerts import ALERTS_FILE, PREVIOUS_FILE, RAISED, Alert
 
@@ -115,7 +116,7 @@ def _unsent(path: Path, position: tuple[int, int] | None, now_ns: int) -> tuple[
     with atomic.locked_file(path) as fd:
         # What a run wrote that is at it, or was killed, is not to be told before it is sure to stay.
         atomic.sync_lines(fd, path)
-        end = (os.fstat(fd).st_ino, atomic.whole_lines_end(fd))
+        end = (os.fstat(fd).st_ino, end_of_lines(fd))
         text = _text_behind(fd, position)
         known = text is not None
         if text is None:
@@ -133,7 +134,7 @@ def _unsent(path: Path, position: tuple[int, int] | None, now_ns: int) -> tuple[
 
 def _text_behind(fd: int, position: tuple[int, int] | None) -> bytes | None:
     """The whole lines behind `position`; None when it is in another file."""
-    end = atomic.whole_lines_end(fd)
+    end = end_of_lines(fd)
     if position is None or position[0] != os.fstat(fd).st_ino or position[1] > end:
         return None
     return os.pread(fd, end - position[1], position[1])

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 
 from cis490_receiver import archive, protocol
 from cis490_receiver.logfmt import event
-from cis490_receiver.models import Episode, EpisodeKey, Stamps, Upload
+from cis490_receiver.models import Episode, EpisodeKey, Stamps, Upload, recordable_ns
 from cis490_receiver.storage.base import Held
 
 log = logging.getLogger(__name__)
@@ -42,7 +42,9 @@ def rebuild_held(key: EpisodeKey, held: Held) -> Episode:
 def _line(key: EpisodeKey, stamps: Stamps, held: Held) -> Episode:
     upload = Upload(key, held.hexdigest(), **asdict(stamps))
     status = os.fstat(held.open().fileno())
-    return Episode.from_upload(upload, size_bytes=status.st_size, received_at_ns=status.st_mtime_ns)
+    return Episode.from_upload(
+        upload, size_bytes=status.st_size, received_at_ns=recordable_ns(status.st_mtime_ns)
+    )
 
 
 def _read_stamps(key: EpisodeKey, stream: BinaryIO) -> Stamps:

@@ -30,6 +30,7 @@ from typing import IO, BinaryIO, Final
 from cis490_receiver.clock import Clock
 from cis490_receiver.errors import EpisodeBusy, ReceiverError, StorageFailed
 from cis490_receiver.files import atomic
+from cis490_receiver.files.lines import end_of_lines
 from cis490_receiver.index.journal import Journal
 from cis490_receiver.models import Episode, EpisodeKey, wall_time
 from cis490_receiver.progress import SILENT, Progress
@@ -137,7 +138,8 @@ class Reindexer:
     def _open_journal(self) -> Iterator[tuple[BinaryIO, int]]:
         """The journal and the length of its whole lines; an empty file stands for one that is absent."""
         try:
-            stream, end = self._journal.open()
+            journal = self._journal.open()
+            stream, end = journal.stream, journal.end
         except FileNotFoundError:
             stream, end = open(os.devnull, "rb"), 0  # noqa: SIM115 - closed by the with below
         with stream:
@@ -150,10 +152,9 @@ class Reindexer:
         outcome = Outcome()
         stream, end = old
         self._progress.begin("reading the index", end)
-        count_lines(lines, self._told(whole_lines(stream, end)))
-        stream.seek(0)
+        count_lines(lines, self._told(whole_lines(stream, 0, end)))
         self._progress.begin("comparing it with the disk", end)
-        self._keep_good_lines(lines, self._told(whole_lines(stream, end)), work, aside, outcome)
+        self._keep_good_lines(lines, self._told(whole_lines(stream, 0, end)), work, aside, outcome)
         newest = Newest(stream, end)
         rebuild = partial(self._rebuild, newest=newest, outcome=outcome, dry_run=dry_run)
         for episode in self._rebuild_missing(lines, rebuild):
@@ -265,16 +266,14 @@ class Reindexer:
         with self._journal.locked() as fd:
             if not os.path.samestat(os.fstat(fd), os.fstat(old.fileno())):
                 raise StorageFailed("the index was swapped by somebody else meanwhile")
-            end = atomic.whole_lines_end(fd)
-            old.seek(read_to)
-            overtaken = lines.overtaken(keys_of(whole_lines(old, end)), self._store)
+            end = end_of_lines(fd)
+            overtaken = lines.overtaken(keys_of(whole_lines(old, read_to, end)), self._store)
             if overtaken:
                 self._take_out(overtaken, work, set_aside)
-            old.seek(read_to)
-            for line in whole_lines(old, end):
+            for line in whole_lines(old, read_to, end):
                 work.write(line)
             work.flush()
-            self._name(work)
+            self._name(work, fd)
 
     def _take_out(self, keys: set[EpisodeKey], work: IO[bytes], set_aside: Path) -> None:
         """Take the lines of `keys` out of the new journal and set them aside. Few, in a moment between two writers;
@@ -294,13 +293,13 @@ class Reindexer:
             work.truncate()
             shutil.copyfileobj(rest, work)
 
-    def _name(self, work: IO[bytes]) -> None:
+    def _name(self, work: IO[bytes], old: int) -> None:
         """Make the new journal the journal, durably. The caller holds the locks of both.
 
         When the name cannot be synced it is given anew, to a copy: whoever appends from here on syncs the file,
         and it must not be one that a crash leaves without a name.
         """
-        self._sync_and_rename(work.fileno())
+        self._sync_and_rename(work.fileno(), old)
         try:
             atomic.sync_folder(self._folder)
         except OSError:
@@ -308,11 +307,12 @@ class Reindexer:
                 work.seek(0)
                 while piece := work.read(_PIECE):
                     atomic.write_all(copy, piece)
-                self._sync_and_rename(copy)
+                self._sync_and_rename(copy, work.fileno())
                 atomic.sync_folder(self._folder)
 
-    def _sync_and_rename(self, fd: int) -> None:
+    def _sync_and_rename(self, fd: int, old: int) -> None:
         os.fchmod(fd, atomic.FILE_MODE)
+        self._journal.generation.before_swap(old, fd)
         os.fsync(fd)
         os.rename(self._work, self._journal.path)
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator
 from typing import BinaryIO, Final
 
-from cis490_receiver.files import atomic
+from cis490_receiver.files.lines import end_of_lines, lines_between
 from cis490_receiver.models import Episode, EpisodeKey
 from cis490_receiver.storage.base import EpisodeStore
 
@@ -87,18 +86,15 @@ class Newest:
     def has(self, key: EpisodeKey) -> bool:
         """Whether `key` is among them by now."""
         with self._lock:
-            end = atomic.whole_lines_end(self._fd)
-            for line in os.pread(self._fd, max(0, end - self._position), self._position).splitlines():
-                with contextlib.suppress(ValueError):
-                    self._keys.add(Episode.from_line(line).key)
+            end = end_of_lines(self._fd)
+            self._keys.update(keys_of(lines_between(self._fd, self._position, end)))
             self._position = max(end, self._position)
             return key in self._keys
 
 
-def whole_lines(stream: BinaryIO, end: int) -> Iterator[bytes]:
-    """The lines from where the stream stands to `end`, with their newlines."""
-    while stream.tell() < end:
-        yield stream.readline()
+def whole_lines(stream: BinaryIO, start: int, end: int) -> Iterator[bytes]:
+    """The lines between two offsets, with their newlines (see `files.lines.batches`)."""
+    return (line + b"\n" for line in lines_between(stream.fileno(), start, end))
 
 
 def count_lines(lines: Lines, journal: Iterable[bytes]) -> None:

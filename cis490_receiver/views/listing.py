@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from dataclasses import asdict
 from typing import Any
 
@@ -73,12 +72,11 @@ def _single_arguments() -> dict[str, str]:
 
 def _send_index(services: Services) -> Response:
     """The whole lines of the index. Its validators change with every line, so a follower asks for a range from
-    the offset that it has; what lies before that never changes but by reindex, which changes the inode."""
-    stream, end = services.index.open_journal()
-    status = os.fstat(stream.fileno())
-    identity = f"{status.st_ino}-{end}-{status.st_mtime_ns}"
-    etag = hashlib.sha256(identity.encode("ascii")).hexdigest()[:32]
-    representation = files.Representation(stream, end, etag, int(status.st_mtime), "application/jsonl")
+    the offset that it has; what lies before that never changes as long as the generation is the same."""
+    journal = services.index.open_journal()
+    etag = hashlib.sha256(f"{journal.generation}-{journal.end}".encode("ascii")).hexdigest()[:32]
+    modified = journal.modified_ns // 1_000_000_000
+    representation = files.Representation(journal.stream, journal.end, etag, modified, "application/jsonl")
     response = files.send(request, representation)
-    response.headers["X-Index-Generation"] = str(status.st_ino)
+    response.headers["X-Index-Generation"] = journal.generation
     return response

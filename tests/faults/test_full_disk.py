@@ -16,7 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from cis490_receiver.models import wall_time
+from cis490_receiver.index.local import LocalIndex
+from cis490_receiver.models import Episode, EpisodeKey, Upload, wall_time
 from cis490_receiver.monitor.alerts import Alert, hour_of
 from tests.support.archives import Archive, make_episode
 from tests.support.receiver import AUTH, BIN, Receiver, clean_environment
@@ -284,23 +285,65 @@ def test_an_alert_that_just_fits_is_told_though_nothing_else_does(
     assert monitor.lines() == ["old", "sick"]
 
 
-def test_a_monitor_that_cannot_look_on_a_full_disk_says_so(
+def test_a_monitor_looks_on_a_full_disk_as_on_any_other(
     disk: Callable[[str], Disk],
     receiver_on: Callable[[Disk], Receiver],
     monitor_of: Callable[[Receiver], Monitor],
 ) -> None:
-    """Nobody has the catalog open, and to open it takes space."""
     full = disk("size=4m")
     receiver = receiver_on(full)
     monitor = monitor_of(receiver)
-    assert monitor.run() == (0, [], "")
-    ballast = full.fill(leave=0)
-    status, told, complaint = monitor.run()
-    assert (status, told) == (1, [])
-    assert "cis490-receiver: could not look: " in complaint
-    assert complaint.endswith(f"; 0 MiB free in {receiver.data_dir}\n")
-    ballast.unlink()
-    assert monitor.run() == (0, [], "")
+    make_sick(receiver)
+    full.fill(leave=0)
+    status, _, complaint = monitor.run()
+    assert status == 1 and "could not look" not in complaint
+    # What it saw is something to tell of, for which there is no room.
+    assert "alerts-not-written" in complaint
+
+
+def test_all_that_is_stored_can_be_read_on_a_full_disk_and_after_a_restart(
+    disk: Callable[[str], Disk], receiver_on: Callable[[Disk], Receiver]
+) -> None:
+    """With a catalog that lags behind the index, one that must be made anew, and none."""
+    full = disk("size=16m")
+    receiver = receiver_on(full)
+    for number in range(3):
+        assert receiver.put("host-a", f"e{number}", SMALL).status == 201
+    receiver.stop()
+    catalog = receiver.data_dir / "catalog.db"
+    lines = [
+        Episode.from_upload(
+            Upload(EpisodeKey("host-b", f"e{n}"), f"{n:064x}"), size_bytes=1, received_at_ns=10**18 + n
+        )
+        for n in range(4000)
+    ]
+    with (receiver.data_dir / "index.jsonl").open("ab") as journal:
+        journal.writelines(line.to_line() for line in lines[:2000])
+    index = LocalIndex(receiver.data_dir)
+    assert index.find(lines[0].key) and catalog.stat().st_size
+    # Nothing of it is mapped into memory: there a full disk kills the process (SIGBUS).
+    assert not list(receiver.data_dir.glob("catalog*-shm"))
+    index.close()
+    with (receiver.data_dir / "index.jsonl").open("ab") as journal:
+        journal.writelines(line.to_line() for line in lines[2000:])
+    full.fill(leave=0)
+    for state in ("behind", "of another index", "absent"):
+        if state == "of another index":
+            (receiver.data_dir / "index.generation").unlink()
+        elif state == "absent":
+            catalog.unlink()
+            full.fill(leave=0)
+        receiver.start()
+        for path, told in (
+            ("/v1/episodes/host-a/e2.tar.zst", SMALL.data),
+            ("/v1/episodes?host=host-b&limit=1", b'"e3999"'),
+            ("/v1/hosts", b'"episodes":4000'),
+            ("/v1/index.jsonl", lines[-1].to_line()),
+            ("/metrics", b"4000"),
+        ):
+            answer = receiver.request("GET", path, headers=AUTH)
+            assert answer.status == 200 and told in answer.body, (state, path, answer.status)
+        receiver.stop()
 
 
 def test_a_disk_that_became_read_only(
@@ -318,6 +361,9 @@ def test_a_disk_that_became_read_only(
         answer = receiver.put("host-a", "read-only", SMALL)
         assert answer.status == 500
         assert answer.json["code"] == "storage-failed"
+        # Reading goes on.
+        for path in ("/v1/episodes/host-a/before.tar.zst", "/v1/episodes", "/v1/hosts", "/metrics"):
+            assert receiver.request("GET", path, headers=AUTH).status == 200
         # What is stored cannot be vouched for now, nor is it lost.
         assert receiver.put("host-a", "before", SMALL).status == 500
     finally:

@@ -53,9 +53,9 @@ def test_a_torn_last_line_is_healed_by_the_next_writer(
     whole = (folder / "index.jsonl").stat().st_size
     with (folder / "index.jsonl").open("ab") as journal:
         journal.write(record(2).to_line()[:cut])
-    stream, end = index.open_journal()
-    stream.close()
-    assert end == whole + (cut if cut == len(record(2).to_line()) else 0)
+    journal = index.open_journal()
+    journal.stream.close()
+    assert journal.end == whole + (cut if cut == len(record(2).to_line()) else 0)
     index.append(record(3))
     # A line that lacks only its newline is a whole record: it is kept.
     kept = [1, 2, 3] if cut >= len(record(2).to_line()) - 1 else [1, 3]

@@ -20,6 +20,7 @@ INGEST, STORE, FOLDERS = "ingest.py", "storage/filesystem.py", "storage/folders.
 FILES, PUBLISHING = "storage/files.py", "storage/publishing.py"
 LINKING, TRACES = "storage/linking.py", "storage/traces.py"
 JOURNAL, CATALOG, ATOMIC, BODY = "index/journal.py", "index/catalog.py", "files/atomic.py", "views/body.py"
+GENERATION = "index/generation.py"
 
 MUTANTS = (
     Mutant("bytes-not-synced", INGEST, "        incoming.sync()\n", "", "new-host"),
@@ -111,9 +112,37 @@ MUTANTS = (
     Mutant(
         "length-stands-for-content",
         CATALOG,
-        "if self._position(connection) == (inode, end, _fingerprint(stream, end)):",
-        "if self._position(connection)[:2] == (inode, end):",
-        "known-host",
+        "and self.fingerprint == _fingerprint(journal, self.offset)",
+        "and True",
+        "a_lost_line_is_forgotten",
+    ),
+    Mutant(
+        "generation-kept-through-a-cut",
+        JOURNAL,
+        "        if end_of_lines(fd) > end:\n",
+        "        if False:\n",
+        "a_cut_changes_the_generation",
+    ),
+    Mutant(
+        "generation-changed-only-after-the-cut",
+        GENERATION,
+        "        self._note({})\n",
+        "",
+        "a_cut_changes_the_generation",
+    ),
+    Mutant(
+        "generation-kept-through-a-swap",
+        GENERATION,
+        "self._write({old_inode: self.of(old), new_inode: secrets.token_hex(16)})",
+        "self._write({old_inode: self.of(old), new_inode: self.of(old)})",
+        "a_swap_changes_the_generation",
+    ),
+    Mutant(
+        "torn-tail-read-at-once",
+        JOURNAL,
+        "os.pread(fd, LINE_LIMIT + 1, end)",
+        "os.pread(fd, min(size - end, 1 << 28), end)",
+        "a_damaged_tail_costs_no_memory",
     ),
     Mutant(
         "old-folder-not-synced",

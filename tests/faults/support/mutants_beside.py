@@ -19,16 +19,14 @@ _SWAP = """\
         with self._journal.locked() as fd:
             if not os.path.samestat(os.fstat(fd), os.fstat(old.fileno())):
                 raise StorageFailed("the index was swapped by somebody else meanwhile")
-            end = atomic.whole_lines_end(fd)
-            old.seek(read_to)
-            overtaken = lines.overtaken(keys_of(whole_lines(old, end)), self._store)
+            end = end_of_lines(fd)
+            overtaken = lines.overtaken(keys_of(whole_lines(old, read_to, end)), self._store)
             if overtaken:
                 self._take_out(overtaken, work, set_aside)
-            old.seek(read_to)
-            for line in whole_lines(old, end):
+            for line in whole_lines(old, read_to, end):
                 work.write(line)
             work.flush()
-            self._name(work)
+            self._name(work, fd)
 """
 
 
@@ -114,7 +112,7 @@ BESIDE = (
     Mutant(
         "failed-alert-kept",
         ATOMIC,
-        "        os.ftruncate(fd, end)\n        raise\n",
+        "        take_back(fd, end)\n        raise\n",
         "        raise\n",
         "alert-failed-sync",
     ),
@@ -227,8 +225,9 @@ BESIDE = (
     Mutant(
         "new-index-copy-not-synced",
         REINDEX,
-        "                self._sync_and_rename(copy)\n                atomic.sync_folder(self._folder)\n",
-        "                self._sync_and_rename(copy)\n",
+        "                self._sync_and_rename(copy, work.fileno())\n"
+        "                atomic.sync_folder(self._folder)\n",
+        "                self._sync_and_rename(copy, work.fileno())\n",
         "reindex-failed-fsync-3",
     ),
     Mutant(
@@ -251,7 +250,7 @@ BESIDE = (
     Mutant(
         "lines-of-meanwhile-lost",
         REINDEX,
-        "            for line in whole_lines(old, end):\n",
+        "            for line in whole_lines(old, read_to, end):\n",
         "            for line in ():\n",
         "reindex-put-before-the-swap",
     ),

@@ -1,0 +1,238 @@
+"""The catalog's tables: their layout, and how lines of the journal become rows.
+
+There are two sets of the same tables: ``disk``, which the processes share, and ``main``, in the memory of one
+connection, with the lines that are not on disk yet. Queries ask the views ``episodes`` and ``hosts``, which show both
+as one.
+"""
+
+from __future__ import annotations
+
+import logging
+import operator
+import random
+import sqlite3
+from collections.abc import Iterable
+from dataclasses import fields
+from typing import Final
+
+from cis490_receiver.logfmt import event
+from cis490_receiver.models import Episode
+
+log = logging.getLogger(__name__)
+
+#: Stands in the file; another number there means another layout, and a new catalog.
+LAYOUT: Final = 3
+#: Sums stop here, so that no file, whatever it says, makes one that does not fit 63 bits.
+_MOST: Final = (1 << 62) - 1
+
+COLUMNS: Final = tuple(item.name for item in fields(Episode))
+_TYPES: Final = {"str": "TEXT NOT NULL", "int": "INTEGER NOT NULL", "str | None": "TEXT"}
+_TABLES: Final = (
+    f"""
+    CREATE TABLE {{schema}}.episodes (
+        {", ".join(f"{item.name} {_TYPES[str(item.type)]}" for item in fields(Episode))},
+        UNIQUE (host_id, episode_id)
+    )
+    """,
+    """
+    CREATE TABLE {schema}.hosts (
+        host_id TEXT PRIMARY KEY, first_received_at_ns INTEGER NOT NULL, last_received_at_ns INTEGER NOT NULL,
+        episodes INTEGER NOT NULL, size_bytes INTEGER NOT NULL, last_episode_id TEXT NOT NULL, last_code_commit TEXT
+    ) WITHOUT ROWID
+    """,
+    """
+    CREATE TABLE {schema}.position (
+        generation TEXT NOT NULL, offset INTEGER NOT NULL, fingerprint TEXT NOT NULL, bad_lines INTEGER NOT NULL
+    )
+    """,
+    "INSERT INTO {schema}.position VALUES ('', 0, '', 0)",
+)
+_INDEXES: Final = {
+    "by_time": "received_at_ns",
+    "by_host": "host_id, received_at_ns",
+    "by_commit": "code_commit, received_at_ns",
+    "by_profile": "benign_profile, received_at_ns",
+    "by_kind": "episode_type, benign_profile, received_at_ns",
+    "by_type": "episode_type, received_at_ns",
+}
+#: Rows on disk whose episode has a newer line in memory; the last line of a name counts.
+_REPLACED: Final = "CREATE TABLE main.replaced (id INTEGER PRIMARY KEY, host_id TEXT, size_bytes INTEGER)"
+#: What was on disk when the rows in memory, which follow it, were begun.
+_BASE: Final = "CREATE TABLE main.base (generation TEXT, offset INTEGER, fingerprint TEXT)"
+_VIEWS: Final = (
+    """
+    CREATE TEMP VIEW episodes AS
+    SELECT * FROM disk.episodes WHERE rowid NOT IN (SELECT id FROM main.replaced)
+    UNION ALL SELECT * FROM main.episodes
+    """,
+    """
+    CREATE TEMP VIEW host_parts AS
+    SELECT * FROM disk.hosts UNION ALL SELECT * FROM main.hosts
+    UNION ALL SELECT host_id, 9223372036854775807, -1, -1, -size_bytes, '', NULL FROM main.replaced
+    """,
+    """
+    CREATE TEMP VIEW hosts AS
+    SELECT host_id, first_received_at_ns, last_received_at_ns, episodes, size_bytes, last_episode_id, last_code_commit
+    FROM (
+        SELECT host_id, min(first_received_at_ns) AS first_received_at_ns, sum(episodes) AS episodes,
+            sum(size_bytes) AS size_bytes
+        FROM host_parts GROUP BY host_id
+    ) JOIN (
+        -- The bare columns are those of the row with the maximum (sqlite.org, SELECT, §2.5).
+        SELECT host_id, max(last_received_at_ns) AS last_received_at_ns, last_episode_id, last_code_commit
+        FROM host_parts GROUP BY host_id
+    ) USING (host_id)
+    """,
+)
+
+_ROW: Final = operator.attrgetter(*COLUMNS)
+_INSERT_NEW: Final = f"INSERT OR IGNORE INTO {{schema}}.episodes VALUES ({', '.join('?' * len(COLUMNS))})"
+_FROM_ROWID: Final = f"""
+SELECT {", ".join(COLUMNS)} FROM {{schema}}.episodes
+WHERE rowid >= ? AND ('{{schema}}' = 'main' OR rowid NOT IN (SELECT id FROM main.replaced)) ORDER BY rowid LIMIT 1
+"""
+_SIZE_OF: Final = "SELECT size_bytes FROM {schema}.episodes WHERE host_id = ? AND episode_id = ?"
+_DELETE: Final = "DELETE FROM {schema}.episodes WHERE host_id = ? AND episode_id = ?"
+_UNCOUNT_HOST: Final = """
+UPDATE {schema}.hosts SET episodes = episodes - 1, size_bytes = size_bytes - ? WHERE host_id = ?
+"""
+_COUNT_HOST: Final = f"""
+INSERT INTO {{schema}}.hosts VALUES (:host, :first, :last, :episodes, :size, :episode, :commit)
+ON CONFLICT (host_id) DO UPDATE SET
+    first_received_at_ns = min(first_received_at_ns, :first),
+    episodes = episodes + :episodes, size_bytes = min(size_bytes + :size, {_MOST}),
+    last_episode_id = CASE WHEN :last >= last_received_at_ns THEN :episode ELSE last_episode_id END,
+    last_code_commit = CASE WHEN :last >= last_received_at_ns THEN :commit ELSE last_code_commit END,
+    last_received_at_ns = max(last_received_at_ns, :last)
+"""
+
+
+def make_shared_tables(connection: sqlite3.Connection) -> None:
+    """Make the tables of ``disk``, in place of those of another layout."""
+    for kind, name in connection.execute("SELECT type, name FROM disk.sqlite_master").fetchall():
+        if kind == "table" and not name.startswith("sqlite_"):
+            connection.execute(f'DROP TABLE disk."{name}"')
+    _make_tables(connection, "disk")
+    connection.execute(f"PRAGMA disk.user_version = {LAYOUT}")
+
+
+def make_indexes(connection: sqlite3.Connection, schema: str) -> None:
+    """Make the indexes of one set, where it is to have more than a few rows."""
+    for name, columns in _INDEXES.items():
+        connection.execute(f"CREATE INDEX {schema}.{name} ON episodes ({columns})")
+
+
+def make_own_tables(connection: sqlite3.Connection) -> None:
+    """Make the tables of ``main``, and the views over both sets."""
+    _make_tables(connection, "main")
+    connection.execute(_REPLACED)
+    connection.execute(_BASE)
+    connection.execute("INSERT INTO main.base VALUES ('', 0, '')")
+    for view in _VIEWS:
+        connection.execute(view)
+
+
+def _make_tables(connection: sqlite3.Connection, schema: str) -> None:
+    for statement in _TABLES:
+        connection.execute(statement.format(schema=schema))
+
+
+def empty(connection: sqlite3.Connection, schema: str) -> None:
+    """Take out every row of one set."""
+    for table in ("episodes", "hosts", *(["replaced"] if schema == "main" else [])):
+        connection.execute(f"DELETE FROM {schema}.{table}")
+    connection.execute(
+        f"UPDATE {schema}.position SET generation = '', offset = 0, fingerprint = '', bad_lines = 0"
+    )
+
+
+def add(connection: sqlite3.Connection, schema: str, lines: Iterable[bytes]) -> int:
+    """Take up lines of the journal; gives the number of those that are no records."""
+    bad = 0
+    episodes = []
+    for line in lines:
+        try:
+            episodes.append(Episode.from_line(line))
+        except ValueError as exc:
+            bad += 1
+            log.warning(event("journal-bad-line", reason=exc, line=line[:80]))
+    newest = _newest(connection, "main")
+    _add(connection, schema, episodes)
+    if schema == "main":
+        _replace_since(connection, newest)
+    return bad
+
+
+def _replace_since(connection: sqlite3.Connection, rowid: int) -> None:
+    """Hide what is on disk of the episodes that were taken into memory behind `rowid`."""
+    connection.execute(
+        "INSERT INTO main.replaced SELECT d.rowid, d.host_id, d.size_bytes FROM main.episodes AS m "
+        "CROSS JOIN disk.episodes AS d ON d.host_id = m.host_id AND d.episode_id = m.episode_id "
+        "WHERE m.rowid > ? AND d.rowid NOT IN (SELECT id FROM main.replaced)",
+        (rowid,),
+    )
+
+
+def _add(connection: sqlite3.Connection, schema: str, episodes: list[Episode]) -> None:
+    """Take up a batch: at once when every episode in it is new, else one by one, the last line of each
+    counting."""
+    newest = _newest(connection, schema)
+    before = connection.total_changes
+    connection.executemany(_INSERT_NEW.format(schema=schema), map(_ROW, episodes))
+    if connection.total_changes - before == len(episodes):
+        _count(connection, schema, episodes)
+        return
+    # A savepoint to go back to would cost half as much again, for what hardly ever happens.
+    connection.execute(f"DELETE FROM {schema}.episodes WHERE rowid > ?", (newest,))
+    for episode in episodes:
+        _add_one(connection, schema, episode)
+
+
+def _newest(connection: sqlite3.Connection, schema: str) -> int:
+    """The highest rowid; rows that come are numbered from there."""
+    return int(connection.execute(f"SELECT coalesce(max(rowid), 0) FROM {schema}.episodes").fetchone()[0])
+
+
+def _add_one(connection: sqlite3.Connection, schema: str, episode: Episode) -> None:
+    name = (episode.host_id, episode.episode_id)
+    known = connection.execute(_SIZE_OF.format(schema=schema), name).fetchone()
+    if known is not None:
+        connection.execute(_DELETE.format(schema=schema), name)
+        connection.execute(_UNCOUNT_HOST.format(schema=schema), (known[0], episode.host_id))
+    connection.execute(_INSERT_NEW.format(schema=schema), _ROW(episode))
+    _count(connection, schema, [episode])
+
+
+def _count(connection: sqlite3.Connection, schema: str, episodes: Iterable[Episode]) -> None:
+    """Add new episodes to the sums of their hosts."""
+    by_host: dict[str, list[Episode]] = {}
+    for episode in episodes:
+        by_host.setdefault(episode.host_id, []).append(episode)
+    for host_id, of_host in by_host.items():
+        last = max(of_host, key=lambda episode: episode.received_at_ns)
+        connection.execute(
+            _COUNT_HOST.format(schema=schema),
+            {
+                "host": host_id,
+                "first": min(episode.received_at_ns for episode in of_host),
+                "last": last.received_at_ns,
+                "episodes": len(of_host),
+                "size": min(sum(episode.size_bytes for episode in of_host), _MOST),
+                "episode": last.episode_id,
+                "commit": last.code_commit,
+            },
+        )
+
+
+def sample(connection: sqlite3.Connection, count: int, choose: random.Random) -> list[Episode]:
+    """At most `count` rows of both sets that chance picks."""
+    on_disk, in_memory = _newest(connection, "disk"), _newest(connection, "main")
+    drawn = sorted(
+        {choose.randint(1, on_disk + in_memory) for _ in range(count if on_disk + in_memory else 0)}
+    )
+    rows = []
+    for number in drawn:
+        schema, rowid = ("disk", number) if number <= on_disk else ("main", number - on_disk)
+        rows.append(connection.execute(_FROM_ROWID.format(schema=schema), (rowid,)).fetchone())
+    # Two of them may have led to one row, across a gap; or to none, behind the last.
+    return [Episode(*row) for row in dict.fromkeys(rows) if row is not None]
