@@ -46,8 +46,9 @@ class Body(Protocol):
 
     def peek_small(self) -> bytes | None:
         """The whole body, before any of it was read, where it is small (64 KiB) and its sender sends it in any
-        case. None for a larger one, and where the sender waits for leave (RFC 9110 §10.1.1) and shall not
-        be given it. `readinto` gives every byte all the same.
+        case. None for a larger one, where the sender waits for leave (RFC 9110 §10.1.1) and shall not be given
+        it, and where it is announced as empty: so a sender asks about a name, through any proxy. `readinto` gives
+        every byte all the same.
 
         Raises:
             ReceiverError: as `readinto`.

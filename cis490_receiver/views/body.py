@@ -78,7 +78,7 @@ class RequestBody:
     def peek_small(self) -> bytes | None:
         """See `ingest.Body.peek_small`. Of a chunked body, one byte more than a small one's is read at most."""
         size = SMALL_BODY_BYTES if self._length is None else self._length
-        if self._sender_waits or size > SMALL_BODY_BYTES:
+        if self._sender_waits or size == 0 or size > SMALL_BODY_BYTES:
             return None
         buffer = memoryview(bytearray(size + 1))
         filled = 0

@@ -129,8 +129,9 @@ def stays(site: Site, lab: Lab, stage: str, start_shipper: StartShipper) -> str:
     # By the second look at the latest it has asked whether the way is open by now.
     start_shipper(lab)
     until(lambda: lab.log().count(" waiting ") >= 2, "a shipper that waits", seconds=20)
+    until(lambda: status_of(lab)["shipper"]["state"] == "waiting", "a shipper that waits", seconds=20)
     told = status_of(lab)
-    assert (told["shipper"]["state"], told["waiting"]["files"]) == ("waiting", 2)
+    assert told["waiting"]["files"] == 2
     assert told["shipper"]["last_failure"]["stage"] == stage
     assert (lab.names(), lab.names("refused"), lab.names("shipped")) == (everything, set(), set())
     assert not [key for key in site.receiver.stored() if key[1] in everything]

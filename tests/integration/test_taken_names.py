@@ -109,3 +109,12 @@ def test_a_connection_goes_on_behind_every_answer(shared_receiver: Receiver) -> 
             statuses.append(read_answer(connection).status)
             assert connection.sock is first
     assert statuses == [201, 400, 200] + [200, 400, 200] * 4
+
+
+def test_an_empty_body_asks_about_a_name_and_stores_nothing(receiver: Receiver) -> None:
+    episode, other = sized(1, 5000), sized(2, 5000)
+    assert put(receiver, "e", b"", episode.sha256).json["status"] == "sha-mismatch"
+    assert put(receiver, "e", episode.data, episode.sha256).status == 201
+    assert put(receiver, "e", b"", episode.sha256).json["status"] == "already-present"
+    assert put(receiver, "e", b"", other.sha256).json["status"] == "conflict"
+    assert len(receiver.index()) == 1 and receiver.incoming() == []
