@@ -172,7 +172,7 @@ def test_retry_after_is_a_number_or_a_date(shared_receiver: Receiver, tmp_path: 
 def test_persistence_ends_with_the_answer_and_obeys_retry_after(
     start_receiver: Callable[..., Receiver], tmp_path: Path
 ) -> None:
-    receiver = start_receiver(disk_reserve_bytes=1 << 55)
+    receiver = start_receiver(disk_reserve_bytes=1 << 48)
     transport = Transport(Lab.of(tmp_path / "lab", receiver).host)
     archive = make_episode(1)
     path = tmp_path / "e"
