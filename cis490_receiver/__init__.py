@@ -7,7 +7,8 @@ module                                          may import, of ours
 ==============================================  ===============================================================
 protocol, errors, logfmt, clock, i_json,        nothing, errors and keys the first
 times, page, progress, keys
-models, archive, files/                         the above
+stamps, models, filters                         the above; each the ones before it
+archive, files/                                 the above
 config                                          the above
 policy/                                         the small ones, which are all of the above; no flask
 storage/, index/                                the small ones; never each other

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from dataclasses import asdict, dataclass
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Final, TypeVar
 
 from cis490_receiver import i_json, protocol
+from cis490_receiver.stamps import Stamps
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -31,51 +33,34 @@ class EpisodeKey:
 
 
 @dataclass(frozen=True, slots=True)
-class Stamps:
-    """What a PUT's headers say of an episode beside its name and digest. Absent values are None."""
-
-    schema_version: int = protocol.SCHEMA_VERSION
-    #: 40 hex digits.
-    code_commit: str | None = None
-    #: One of `protocol.EPISODE_TYPES`.
-    episode_type: str | None = None
-    #: One of `protocol.BENIGN_PROFILES`.
-    benign_profile: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Upload:
     """What the head of an accepted PUT says of the body that follows."""
 
     key: EpisodeKey
     sha256: str
-    schema_version: int = protocol.SCHEMA_VERSION
-    code_commit: str | None = None
-    episode_type: str | None = None
-    benign_profile: str | None = None
+    stamps: Stamps = Stamps()
     #: Content-Length in bytes; None for a chunked body.
     size_bytes: int | None = None
 
-    @property
-    def stamps(self) -> Stamps:
-        """What it says of the episode."""
-        return Stamps(self.schema_version, self.code_commit, self.episode_type, self.benign_profile)
 
-
-@dataclass(frozen=True, slots=True)
-class Episode:
-    """One line of index.jsonl: a stored episode. Field names and order are the contract's."""
-
+@dataclass(frozen=True, kw_only=True)
+class _Stored:
     host_id: str
     episode_id: str
     sha256: str
     size_bytes: int
-    schema_version: int
-    code_commit: str | None
-    episode_type: str | None
-    benign_profile: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Arrived:
     received_at_wall: str
     received_at_ns: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Episode(_Arrived, Stamps, _Stored):
+    """One line of index.jsonl: a stored episode. Field names and order are the contract's: what is stored, the stamps
+    (`stamps`), when it came."""
 
     @classmethod
     def from_upload(cls, upload: Upload, *, size_bytes: int, received_at_ns: int) -> Episode:
@@ -85,13 +70,15 @@ class Episode:
             episode_id=upload.key.episode_id,
             sha256=upload.sha256,
             size_bytes=size_bytes,
-            schema_version=upload.schema_version,
-            code_commit=upload.code_commit,
-            episode_type=upload.episode_type,
-            benign_profile=upload.benign_profile,
+            **vars(upload.stamps),
             received_at_wall=wall_time(received_at_ns),
             received_at_ns=received_at_ns,
         )
+
+    @classmethod
+    def from_row(cls, row: Iterable[Any]) -> Episode:
+        """The record whose fields are `row`, in the order of `EPISODE_FIELDS`."""
+        return cls(**dict(zip(EPISODE_FIELDS, row, strict=True)))
 
     @property
     def key(self) -> EpisodeKey:
@@ -100,7 +87,7 @@ class Episode:
 
     def as_dict(self) -> dict[str, Any]:
         """The record as it stands in JSON. (`asdict` copies what needs no copy, at a tenth of an ingest's CPU.)"""
-        return {name: getattr(self, name) for name in self.__slots__}
+        return {name: getattr(self, name) for name in EPISODE_FIELDS}
 
     def to_line(self) -> bytes:
         """The record as one line of index.jsonl, newline included."""
@@ -129,38 +116,13 @@ class Episode:
         Raises:
             ValueError: a field is missing or of the wrong kind.
         """
-        record = cls(
-            host_id=_field(data, "host_id", str),
-            episode_id=_field(data, "episode_id", str),
-            sha256=_field(data, "sha256", str),
-            size_bytes=_field(data, "size_bytes", int),
-            schema_version=_field(data, "schema_version", int),
-            code_commit=_optional_text(data, "code_commit"),
-            episode_type=_optional_text(data, "episode_type"),
-            benign_profile=_optional_text(data, "benign_profile"),
-            received_at_wall=_field(data, "received_at_wall", str),
-            received_at_ns=_field(data, "received_at_ns", int),
-        )
+        record = cls(**{name: read(data, name) for name, read in _READERS})
         if not protocol.is_sha256(record.sha256) or not 0 <= record.size_bytes <= protocol.MAX_SIZE_BYTES:
             raise ValueError("not a record: bad sha256 or size_bytes")
         if record.received_at_ns < 0:
             raise ValueError("not a record: bad received_at_ns")
         EpisodeKey(record.host_id, record.episode_id)
         return record
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Filters:
-    """Which episodes a page holds; None is any."""
-
-    host: str | None = None
-    #: First moment, inclusive.
-    since: dt.datetime | None = None
-    #: Last moment, exclusive.
-    until: dt.datetime | None = None
-    episode_type: str | None = None
-    benign_profile: str | None = None
-    commit: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -303,3 +265,13 @@ def _field(data: dict[str, Any], name: str, kind: type[_T]) -> _T:
 
 def _optional_text(data: dict[str, Any], name: str) -> str | None:
     return None if data.get(name) is None else _field(data, name, str)
+
+
+#: The names of an index line's fields, in their order.
+EPISODE_FIELDS: Final = tuple(item.name for item in fields(Episode))
+_BY_TYPE: Final[dict[str, Callable[[dict[str, Any], str], Any]]] = {
+    "str": lambda data, name: _field(data, name, str),
+    "int": lambda data, name: _field(data, name, int),
+    "str | None": _optional_text,
+}
+_READERS: Final = tuple((item.name, _BY_TYPE[str(item.type)]) for item in fields(Episode))

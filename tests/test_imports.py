@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "cis490_receiver"
 NAME = "cis490_receiver"
 
 LEAVES = {"protocol", "errors", "logfmt", "clock", "i_json", "times", "page", "progress", "keys"}
-SMALL = LEAVES | {"models", "archive", "files", "config"}
+SMALL = LEAVES | {"stamps", "models", "filters", "archive", "files", "config"}
 BASES = {"storage.base", "index.base"}
 INTAKE = SMALL | BASES | {"policy"}
 
@@ -28,7 +28,9 @@ ALLOWED: dict[str, set[str]] = {
     "page": set(),
     "progress": {"page"},
     "keys": {"protocol"},
-    "models": LEAVES,
+    "stamps": {"protocol"},
+    "models": LEAVES | {"stamps"},
+    "filters": LEAVES | {"stamps", "models"},
     "archive": LEAVES,
     "files": LEAVES,
     "config": LEAVES | {"models", "files"},

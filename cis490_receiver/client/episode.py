@@ -9,16 +9,9 @@ from typing import Any, Final
 
 from cis490_receiver import i_json, protocol
 from cis490_receiver.errors import BadEpisodeName
+from cis490_receiver.stamps import DECLARED, Declaration
 
-#: meta.json's names to the headers that carry them.
-_STAMPS: Final = {
-    "schema_version": protocol.HEADER_SCHEMA_VERSION,
-    "code_commit": protocol.HEADER_CODE_COMMIT,
-    "episode_type": protocol.HEADER_EPISODE_TYPE,
-    "benign_profile": protocol.HEADER_BENIGN_PROFILE,
-}
 RENAME: Final = "give the file a name of that kind: it becomes the episode's id"
-_WORDS: Final = {"episode_type": protocol.EPISODE_TYPES, "benign_profile": protocol.BENIGN_PROFILES}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +48,7 @@ def url_path(path: Path, host_id: str) -> str:
 
 def stamps(meta: dict[str, Any]) -> dict[str, str]:
     """The headers that say what a ``meta.json`` says. Whether that is enough is the receiver's to say."""
-    named = {header: _as_header(meta.get(name)) for name, header in _STAMPS.items()}
+    named = {declared.header: _as_header(meta.get(declared.name)) for declared in DECLARED}
     return {header: value for header, value in named.items() if value}
 
 
@@ -67,16 +60,23 @@ def _as_header(value: Any) -> str:
 
 def shortcomings(meta: dict[str, Any]) -> Iterator[str]:
     """What the index will not say of an episode with this ``meta.json``, and why."""
-    missing = [name for name in ("schema_version", "code_commit", "episode_type") if meta.get(name) is None]
+    missing = [
+        declared.name for declared in DECLARED if declared.expected and meta.get(declared.name) is None
+    ]
     if missing:
         yield f"meta.json has no {', '.join(missing)}"
-    commit = meta.get("code_commit")
-    if commit is not None and not protocol.is_commit(_as_header(commit).lower()):
-        yield f"code_commit in meta.json is {_shown(commit)} and not the 40 hex digits of a commit"
-    for name, words in _WORDS.items():
-        value = meta.get(name)
-        if value is not None and _as_header(value).lower() not in words:
-            yield f"{name} in meta.json is {_shown(value)} and none of {', '.join(sorted(words))}"
+    for declared in DECLARED:
+        value = meta.get(declared.name)
+        if value is not None and not _is_taken(declared, value):
+            yield f"{declared.name} in meta.json is {_shown(value)} and not {declared.grammar.text}"
+
+
+def _is_taken(declared: Declaration, value: Any) -> bool:
+    try:
+        declared.grammar.parse(_as_header(value))
+    except ValueError:
+        return False
+    return True
 
 
 def _shown(value: Any) -> str:

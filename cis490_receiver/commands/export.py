@@ -10,7 +10,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, fields
+from dataclasses import fields
 from functools import partial
 from itertools import islice
 from operator import attrgetter
@@ -25,12 +25,12 @@ from cis490_receiver.commands.filters import chosen, filter_options
 from cis490_receiver.commands.shared import index_folder, quiet_option
 from cis490_receiver.config import load
 from cis490_receiver.files import atomic
+from cis490_receiver.filters import Filters
 from cis490_receiver.index.local import LocalIndex
-from cis490_receiver.models import Episode, Filters
+from cis490_receiver.models import EPISODE_FIELDS, Episode
 from cis490_receiver.progress import SILENT, Progress, on_standard_error
 
-COLUMNS: Final = [item.name for item in fields(Episode)]
-_ROW: Final = attrgetter(*COLUMNS)
+_ROW: Final = attrgetter(*EPISODE_FIELDS)
 _BATCH: Final = 10_000
 
 _Write = Callable[[IO[bytes], Iterable[Episode]], int]
@@ -132,13 +132,15 @@ def _write_text(output: IO[bytes], episodes: Iterable[Episode], form: str) -> in
     try:
         writer = csv.writer(text)
         if form == "csv":
-            writer.writerow(COLUMNS)
+            writer.writerow(EPISODE_FIELDS)
         for row in map(_ROW, episodes):
             count += 1
             if form == "csv":
                 writer.writerow(row)
             else:
-                text.write(json.dumps(dict(zip(COLUMNS, row, strict=True)), separators=(",", ":")) + "\n")
+                text.write(
+                    json.dumps(dict(zip(EPISODE_FIELDS, row, strict=True)), separators=(",", ":")) + "\n"
+                )
     finally:
         # The stream below is closed by whoever opened it.
         text.detach()
@@ -153,13 +155,14 @@ def _parquet_writer() -> _Write:
         raise Failure(
             "Parquet needs pyarrow: pip install 'cis490-receiver[parquet]'", "extra-missing", EXIT_USAGE
         ) from None
-    whole = ("size_bytes", "schema_version", "received_at_ns")
-    schema = pa.schema([(name, pa.int64() if name in whole else pa.string()) for name in COLUMNS])
+    schema = pa.schema(
+        [(item.name, pa.int64() if item.type == "int" else pa.string()) for item in fields(Episode)]
+    )
 
     def write(output: IO[bytes], episodes: Iterable[Episode]) -> int:
         remaining, count = iter(episodes), 0
         with parquet.ParquetWriter(output, schema) as writer:
-            while batch := [asdict(episode) for episode in islice(remaining, _BATCH)]:
+            while batch := [episode.as_dict() for episode in islice(remaining, _BATCH)]:
                 writer.write_table(pa.Table.from_pylist(batch, schema=schema))
                 count += len(batch)
         return count

@@ -10,25 +10,16 @@ import click
 
 from cis490_receiver import times
 from cis490_receiver.errors import BadRequest
-from cis490_receiver.models import Filters
+from cis490_receiver.filters import FILTERS, Filters
 from cis490_receiver.policy.query import parse_filters
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_OPTIONS = {
-    "host": "Only this host's episodes.",
-    "since": f"Only what came since then: {times.FORMS} (UTC).",
-    "until": "Only what came before then.",
-    "episode-type": "control or infected.",
-    "benign-profile": "Such as web_visitor.",
-    "commit": "Only what this orchestrator commit recorded.",
-}
-
 
 def filter_options(command: F) -> F:
     """Give a command the options; `chosen` makes filters of their values."""
-    for name, text in reversed(_OPTIONS.items()):
-        command = click.option(f"--{name}", help=text)(command)
+    for item in reversed(list(FILTERS.values())):
+        command = click.option(f"--{item.name.replace('_', '-')}", help=item.doc)(command)
     return command
 
 

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Protocol
 
-from cis490_receiver.models import Episode, EpisodeKey, Filters, Rejection, Report
+from cis490_receiver.filters import Filters
+from cis490_receiver.models import Episode, EpisodeKey, Rejection, Report
 
 
 @dataclass(frozen=True, slots=True)

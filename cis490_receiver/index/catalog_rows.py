@@ -11,21 +11,20 @@ import logging
 import operator
 import random
 import sqlite3
+import zlib
 from collections.abc import Iterable
 from dataclasses import fields
 from typing import Final
 
 from cis490_receiver.logfmt import event
-from cis490_receiver.models import Episode
+from cis490_receiver.models import EPISODE_FIELDS, Episode
+from cis490_receiver.stamps import DECLARED
 
 log = logging.getLogger(__name__)
 
-#: Stands in the file; another number there means another layout, and a new catalog.
-LAYOUT: Final = 3
 #: Sums stop here, so that no file, whatever it says, makes one that does not fit 63 bits.
 _MOST: Final = (1 << 62) - 1
 
-COLUMNS: Final = tuple(item.name for item in fields(Episode))
 _TYPES: Final = {"str": "TEXT NOT NULL", "int": "INTEGER NOT NULL", "str | None": "TEXT"}
 _TABLES: Final = (
     f"""
@@ -50,11 +49,11 @@ _TABLES: Final = (
 _INDEXES: Final = {
     "by_time": "received_at_ns",
     "by_host": "host_id, received_at_ns",
-    "by_commit": "code_commit, received_at_ns",
-    "by_profile": "benign_profile, received_at_ns",
     "by_kind": "episode_type, benign_profile, received_at_ns",
-    "by_type": "episode_type, received_at_ns",
+    **{f"by_{declared.name}": f"{declared.name}, received_at_ns" for declared in DECLARED if declared.filter},
 }
+#: Stands in the file; another number there means another layout, and a new catalog.
+LAYOUT: Final = zlib.crc32(repr((_TABLES, _INDEXES)).encode("ascii")) >> 1
 #: Rows on disk whose episode has a newer line in memory; the last line of a name counts.
 _REPLACED: Final = "CREATE TABLE main.replaced (id INTEGER PRIMARY KEY, host_id TEXT, size_bytes INTEGER)"
 #: What was on disk when the rows in memory, which follow it, were begun.
@@ -85,10 +84,12 @@ _VIEWS: Final = (
     """,
 )
 
-_ROW: Final = operator.attrgetter(*COLUMNS)
-_INSERT_NEW: Final = f"INSERT OR IGNORE INTO {{schema}}.episodes VALUES ({', '.join('?' * len(COLUMNS))})"
+_ROW: Final = operator.attrgetter(*EPISODE_FIELDS)
+_INSERT_NEW: Final = (
+    f"INSERT OR IGNORE INTO {{schema}}.episodes VALUES ({', '.join('?' * len(EPISODE_FIELDS))})"
+)
 _FROM_ROWID: Final = f"""
-SELECT {", ".join(COLUMNS)} FROM {{schema}}.episodes
+SELECT {", ".join(EPISODE_FIELDS)} FROM {{schema}}.episodes
 WHERE rowid >= ? AND ('{{schema}}' = 'main' OR rowid NOT IN (SELECT id FROM main.replaced)) ORDER BY rowid LIMIT 1
 """
 _SIZE_OF: Final = "SELECT size_bytes FROM {schema}.episodes WHERE host_id = ? AND episode_id = ?"
@@ -235,4 +236,4 @@ def sample(connection: sqlite3.Connection, count: int, choose: random.Random) ->
         schema, rowid = ("disk", number) if number <= on_disk else ("main", number - on_disk)
         rows.append(connection.execute(_FROM_ROWID.format(schema=schema), (rowid,)).fetchone())
     # Two of them may have led to one row, across a gap; or to none, behind the last.
-    return [Episode(*row) for row in dict.fromkeys(rows) if row is not None]
+    return [Episode.from_row(row) for row in dict.fromkeys(rows) if row is not None]

@@ -9,16 +9,17 @@ import json
 import random
 import sqlite3
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from cis490_receiver.errors import BadRequest
+from cis490_receiver.filters import Filters
 from cis490_receiver.index.base import HostSummary, OpenJournal, Page
 from cis490_receiver.index.catalog import Catalog
-from cis490_receiver.index.catalog_rows import COLUMNS, sample
+from cis490_receiver.index.catalog_rows import sample
 from cis490_receiver.index.journal import Journal
-from cis490_receiver.models import Episode, EpisodeKey, Filters, nanoseconds
+from cis490_receiver.models import EPISODE_FIELDS, Episode, EpisodeKey
 from cis490_receiver.progress import Progress
 
 JOURNAL_NAME: Final = "index.jsonl"
@@ -26,7 +27,7 @@ CATALOG_NAME: Final = "catalog.db"
 #: An earlier layout's, which may be large.
 _OLD_CATALOG: Final = ("catalog.sqlite3", "catalog.sqlite3-wal", "catalog.sqlite3-shm")
 
-_COLUMNS: Final = ", ".join(COLUMNS)
+_COLUMNS: Final = ", ".join(EPISODE_FIELDS)
 #: `sum()` fails where it does not fit 63 bits.
 _SUM: Final = "CAST(min(total(size_bytes), 4e18) AS INTEGER)"
 
@@ -97,7 +98,7 @@ class LocalIndex:
                 f"SELECT {_COLUMNS} FROM episodes WHERE host_id = ? AND episode_id = ?",
                 (key.host_id, key.episode_id),
             ).fetchone()
-            return Episode(*row) if row else None
+            return Episode.from_row(row) if row else None
 
         return self._catalog.read(query)
 
@@ -111,7 +112,7 @@ class LocalIndex:
         )
 
         def query(connection: sqlite3.Connection) -> Page:
-            rows = [Episode(*row) for row in connection.execute(sql, (*values, limit + 1))]
+            rows = [Episode.from_row(row) for row in connection.execute(sql, (*values, limit + 1))]
             more = len(rows) > limit
             return Page(rows[:limit], _encode_cursor(rows[limit - 1]) if more else None)
 
@@ -182,9 +183,9 @@ class LocalIndex:
 def _where(filters: Filters, cursor: str | None) -> tuple[str, list[Any]]:
     """The SQL that chooses what passes `filters` and comes after `cursor`, and its values."""
     after = _decode_cursor(cursor) if cursor is not None else None
-    if after is not None and filters.until is not None and after[0] < nanoseconds(filters.until):
+    if after is not None and filters.get("until") is not None and after[0] < filters.get("until"):
         # One upper bound, the lower one: SQLite would seek by either.
-        filters = replace(filters, until=None)
+        filters = filters.without("until")
     where, values = _conditions(filters)
     if after is not None:
         where.append("(received_at_ns, host_id, episode_id) < (?, ?, ?)")
@@ -195,21 +196,14 @@ def _where(filters: Filters, cursor: str | None) -> tuple[str, list[Any]]:
 def _conditions(filters: Filters) -> tuple[list[str], list[Any]]:
     """SQL conditions and their values. A host, else a commit, leaves so few rows that the other filters are to be
     tried on these; the unary + keeps SQLite from taking an index of theirs instead (query planner, §5)."""
-    given = {
-        "host_id": filters.host,
-        "code_commit": filters.commit,
-        "episode_type": filters.episode_type,
-        "benign_profile": filters.benign_profile,
-    }
-    chosen = {name: value for name, value in given.items() if value is not None}
-    narrow = next((name for name in ("host_id", "code_commit") if name in chosen), None)
-    where = [f"{'+' if narrow and name != narrow else ''}{name} = ?" for name in chosen]
-    values: list[Any] = list(chosen.values())
-    for condition, moment in (("received_at_ns >= ?", filters.since), ("received_at_ns < ?", filters.until)):
-        if moment is not None:
-            where.append(condition)
-            values.append(nanoseconds(moment))
-    return where, values
+    conditions = filters.conditions()
+    columns = [column for column, _, _ in conditions]
+    narrow = next((name for name in ("host_id", "code_commit") if name in columns), None)
+    where = [
+        f"{'+' if comparison == '=' and narrow and column != narrow else ''}{column} {comparison} ?"
+        for column, comparison, _ in conditions
+    ]
+    return where, [value for _, _, value in conditions]
 
 
 def _encode_cursor(last: Episode) -> str:

@@ -17,9 +17,10 @@ from typing import Final
 
 from cis490_receiver.errors import StorageFailed
 from cis490_receiver.files import atomic
+from cis490_receiver.filters import Filters
 from cis490_receiver.index.base import EpisodeIndex
 from cis490_receiver.logfmt import event
-from cis490_receiver.models import Episode, EpisodeKey, Filters
+from cis490_receiver.models import Episode, EpisodeKey
 from cis490_receiver.storage.base import Inventory
 
 log = logging.getLogger(__name__)

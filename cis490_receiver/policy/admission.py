@@ -10,6 +10,7 @@ from cis490_receiver.models import EpisodeKey, Upload
 from cis490_receiver.policy import headers as rules
 from cis490_receiver.policy.gate import VersionGate
 from cis490_receiver.policy.quota import check_reserve
+from cis490_receiver.stamps import DECLARED
 
 
 def admit(
@@ -31,19 +32,10 @@ def admit(
     sha256 = rules.content_sha256(headers)
     schema_version = rules.schema_version(headers)
     commit = admitted_commit(headers, gate)
-    episode_type = rules.episode_type(headers)
-    benign_profile = rules.benign_profile(headers)
+    stamps = rules.stamps(headers, schema_version, commit)
     size_bytes = rules.body_length(headers, settings.max_episode_bytes)
     check_reserve(free_bytes(), size_bytes or 0, settings.disk_reserve_bytes)
-    return Upload(
-        key=key,
-        sha256=sha256,
-        schema_version=schema_version,
-        code_commit=commit,
-        episode_type=episode_type,
-        benign_profile=benign_profile,
-        size_bytes=size_bytes,
-    )
+    return Upload(key, sha256, stamps, size_bytes)
 
 
 def admitted_commit(headers: rules.Headers, gate: VersionGate | None) -> str | None:
@@ -82,12 +74,5 @@ def preflight(
 def is_preflight(headers: rules.Headers) -> bool:
     """Whether a ping carries any header of a PUT."""
     return any(
-        name in headers
-        for name in (
-            protocol.HEADER_CODE_COMMIT,
-            protocol.HEADER_SHA256,
-            protocol.HEADER_SCHEMA_VERSION,
-            protocol.HEADER_EPISODE_TYPE,
-            protocol.HEADER_BENIGN_PROFILE,
-        )
+        name in headers for name in (protocol.HEADER_SHA256, *(declared.header for declared in DECLARED))
     )

@@ -15,6 +15,7 @@ from cis490_receiver.errors import (
     LengthRequired,
 )
 from cis490_receiver.logfmt import quoted
+from cis490_receiver.stamps import DECLARED, INTEGER, Declaration, Stamps
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +32,6 @@ class Headers(Protocol):
         ...
 
 
-_INTEGER: Final = re.compile(r"[+-]?[0-9]{1,18}")
 _DIGITS: Final = re.compile(r"[0-9]+")
 
 
@@ -55,10 +55,10 @@ def schema_version(headers: Headers) -> int:
     """
     if protocol.HEADER_SCHEMA_VERSION not in headers:
         return protocol.SCHEMA_VERSION
-    text = headers.get(protocol.HEADER_SCHEMA_VERSION, "")
-    if not _INTEGER.fullmatch(text.strip()):
-        raise BadSchemaVersion
-    return int(text)
+    try:
+        return int(INTEGER.parse(headers.get(protocol.HEADER_SCHEMA_VERSION, "")))
+    except ValueError:
+        raise BadSchemaVersion from None
 
 
 def code_commit(headers: Headers) -> str | None:
@@ -66,23 +66,25 @@ def code_commit(headers: Headers) -> str | None:
     return headers.get(protocol.HEADER_CODE_COMMIT, "").strip().lower() or None
 
 
-def episode_type(headers: Headers) -> str | None:
-    """X-Episode-Type; an unknown value is dropped with a warning."""
-    return _known(headers, protocol.HEADER_EPISODE_TYPE, protocol.EPISODE_TYPES)
+def stamps(headers: Headers, version: int, commit: str | None) -> Stamps:
+    """What the headers say of the episode, given the two that were judged before. A value that cannot be used is
+    dropped with a warning."""
+    said = {"schema_version": version, "code_commit": commit}
+    for declared in DECLARED:
+        if declared.name not in said:
+            said[declared.name] = _known(headers, declared)
+    return Stamps(**said)  # type: ignore[arg-type]
 
 
-def benign_profile(headers: Headers) -> str | None:
-    """X-Benign-Profile; an unknown value is dropped with a warning."""
-    return _known(headers, protocol.HEADER_BENIGN_PROFILE, protocol.BENIGN_PROFILES)
-
-
-def _known(headers: Headers, name: str, allowed: frozenset[str]) -> str | None:
-    value = headers.get(name, "").strip().lower()
-    if value in allowed:
-        return value
-    if value:
-        log.warning("dropped-header name=%s value=%s reason=unknown", name, quoted(value))
-    return None
+def _known(headers: Headers, declared: Declaration) -> str | int | None:
+    text = headers.get(declared.header, "")
+    try:
+        return declared.grammar.parse(text) if text.strip() else None
+    except ValueError:
+        log.warning(
+            "dropped-header name=%s value=%s reason=unknown", declared.header, quoted(text.strip().lower())
+        )
+        return None
 
 
 def body_length(headers: Headers, limit: int) -> int | None:

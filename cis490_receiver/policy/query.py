@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import re
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
-from cis490_receiver import protocol
 from cis490_receiver.errors import BadRequest
-from cis490_receiver.models import Filters
-from cis490_receiver.times import parse_moment
+from cis490_receiver.filters import FILTERS, Filter, Filters
 
 MAX_LIMIT: Final = 1000
 DEFAULT_LIMIT: Final = 100
 
-_KNOWN: Final = ("host", "since", "until", "episode_type", "benign_profile", "commit", "limit", "cursor")
+_KNOWN: Final = (*FILTERS, "limit", "cursor")
 
 
 def parse_filters(arguments: Mapping[str, str]) -> Filters:
@@ -28,20 +25,16 @@ def parse_filters(arguments: Mapping[str, str]) -> Filters:
     for name in arguments:
         if name not in _KNOWN:
             raise BadRequest(f"unknown filter {name[:40]!a}; known are {', '.join(_KNOWN)}")
-    host = arguments.get("host")
-    if host is not None and not protocol.is_valid_id(host):
-        raise BadRequest("host must be a host id")
-    commit = arguments.get("commit")
-    if commit is not None and not protocol.is_commit(commit.lower()):
-        raise BadRequest("commit must be 40 hex digits")
     return Filters(
-        host=host,
-        since=_moment(arguments, "since"),
-        until=_moment(arguments, "until"),
-        episode_type=_one_of(arguments, "episode_type", protocol.EPISODE_TYPES),
-        benign_profile=_one_of(arguments, "benign_profile", protocol.BENIGN_PROFILES),
-        commit=commit.lower() if commit is not None else None,
+        **{name: _value(item, arguments[name]) for name, item in FILTERS.items() if name in arguments}
     )
+
+
+def _value(item: Filter, text: str) -> Any:
+    try:
+        return item.parse(text)
+    except ValueError as exc:
+        raise BadRequest(f"{item.name} {exc}") from None
 
 
 def parse_limit(arguments: Mapping[str, str]) -> int:
@@ -54,20 +47,3 @@ def parse_limit(arguments: Mapping[str, str]) -> int:
     if not re.fullmatch(r"[0-9]{1,4}", text) or not 1 <= int(text) <= MAX_LIMIT:
         raise BadRequest(f"limit must be a number from 1 to {MAX_LIMIT}")
     return int(text)
-
-
-def _moment(arguments: Mapping[str, str], name: str) -> dt.datetime | None:
-    text = arguments.get(name)
-    if text is None:
-        return None
-    try:
-        return parse_moment(text)
-    except ValueError:
-        raise BadRequest(f"{name} must be a date such as 2026-11-23 or 2026-11-23T08:00:00Z") from None
-
-
-def _one_of(arguments: Mapping[str, str], name: str, allowed: frozenset[str]) -> str | None:
-    value = arguments.get(name)
-    if value is not None and value not in allowed:
-        raise BadRequest(f"{name} must be one of {', '.join(sorted(allowed))}")
-    return value

@@ -11,7 +11,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import BinaryIO, Protocol
 
-from cis490_receiver.models import EpisodeKey, Stamps
+from cis490_receiver.models import EpisodeKey
+from cis490_receiver.stamps import Stamps
 
 
 class Incoming(Protocol):

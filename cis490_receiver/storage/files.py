@@ -13,7 +13,8 @@ from typing import BinaryIO, Final
 from cis490_receiver.errors import EpisodeBusy, StorageFailed, StorageFull
 from cis490_receiver.files import atomic
 from cis490_receiver.logfmt import event
-from cis490_receiver.models import EpisodeKey, Stamps
+from cis490_receiver.models import EpisodeKey
+from cis490_receiver.stamps import Stamps
 from cis490_receiver.storage import traces
 from cis490_receiver.storage.publishing import Publisher
 from cis490_receiver.storage.writing import Buffers, HashingWriter

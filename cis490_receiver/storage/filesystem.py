@@ -33,7 +33,8 @@ from cis490_receiver import protocol
 from cis490_receiver.errors import EpisodeBusy
 from cis490_receiver.files import atomic
 from cis490_receiver.logfmt import event
-from cis490_receiver.models import EpisodeKey, Stamps
+from cis490_receiver.models import EpisodeKey
+from cis490_receiver.stamps import Stamps
 from cis490_receiver.storage import linking, traces
 from cis490_receiver.storage.files import HeldFile, IncomingFile, storage_errors, try_lock
 from cis490_receiver.storage.folders import HostFolders

@@ -1,9 +1,8 @@
 """The names in ``incoming/``: what they tell of the upload, and of its episode once it is published.
 
-A name is ``<host_id>~<episode_id>~<stamps>~<random hex digits>``, where the stamps are
-``<schema_version>.<code_commit>.<episode_type>.<benign_profile>``, the last three empty when absent. ``~`` is in none
-of them. Where the name would be too long for a file, ``<episode_id>`` is empty. The names of older versions have no
-stamps and one ``~`` less.
+A name is ``<host_id>~<episode_id>~<stamps>~<random hex digits>``, where the stamps are the fields of
+`stamps.Stamps` with a dot between them, empty when absent. ``~`` is in none of them. Where the name would be too long
+for a file, ``<episode_id>`` is empty. The names of older versions have no stamps and one ``~`` less.
 """
 
 from __future__ import annotations
@@ -17,14 +16,14 @@ from pathlib import Path
 from typing import Final
 
 from cis490_receiver import protocol
-from cis490_receiver.models import EpisodeKey, Stamps
+from cis490_receiver.models import EpisodeKey
+from cis490_receiver.stamps import Stamps
 from cis490_receiver.storage import linking
 
 #: Longest file name that Linux file systems take, in bytes (NAME_MAX, limits.h).
 NAME_MAX: Final = 255
 
 _NAME: Final = re.compile(r"([^~]+)~([^~]*)~(?:([^~]*)~)?[0-9a-f]{1,32}")
-_VERSION: Final = re.compile(r"-?[0-9]{1,18}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +39,7 @@ class Trace:
 
 def new_name(key: EpisodeKey, stamps: Stamps) -> str:
     """A new name that tells recovery the key and the stamps; for ids too long to fit, the host and the stamps."""
-    rest = f"{_spell(stamps)}~{os.urandom(8).hex()}"
+    rest = f"{'.'.join(stamps.words())}~{os.urandom(8).hex()}"
     name = f"{key.host_id}~{key.episode_id}~{rest}"
     return name if len(linking.marker_of(name)) <= NAME_MAX else f"{key.host_id}~~{rest}"
 
@@ -54,7 +53,7 @@ def parse(name: str) -> Trace | None:
     host_id, episode_id, stamps = match.groups()
     if not all(protocol.is_valid_id(part) for part in (host_id, episode_id or host_id)):
         return None
-    return Trace(host_id, episode_id or None, None if stamps is None else _read(stamps))
+    return Trace(host_id, episode_id or None, None if stamps is None else Stamps.of_words(stamps.split(".")))
 
 
 def stamps_in(names: list[str]) -> Stamps | None:
@@ -91,24 +90,6 @@ def key_of_marker(name: str, content: bytes) -> EpisodeKey | None:
         return EpisodeKey(name.partition("~")[0], episode_id) if episode_id != file_name else None
     except ValueError:
         return None
-
-
-def _spell(stamps: Stamps) -> str:
-    words = (stamps.code_commit, stamps.episode_type, stamps.benign_profile)
-    return ".".join([str(stamps.schema_version), *(word or "" for word in words)])
-
-
-def _read(text: str) -> Stamps | None:
-    version, *words = text.split(".")
-    if _VERSION.fullmatch(version) is None or len(words) != 3:
-        return None
-    code_commit, episode_type, benign_profile = (word or None for word in words)
-    known = (
-        (code_commit is None or protocol.is_commit(code_commit))
-        and (episode_type is None or episode_type in protocol.EPISODE_TYPES)
-        and (benign_profile is None or benign_profile in protocol.BENIGN_PROFILES)
-    )
-    return Stamps(int(version), code_commit, episode_type, benign_profile) if known else None
 
 
 def _is_marker_of(path: Path, key: EpisodeKey, inode: int) -> bool:

@@ -22,7 +22,8 @@ from typing import Any, Final
 
 from cis490_receiver import i_json, protocol
 from cis490_receiver.files import atomic
-from cis490_receiver.models import Episode, EpisodeKey, Filters, nanoseconds
+from cis490_receiver.filters import Filters
+from cis490_receiver.models import Episode, EpisodeKey
 from cis490_receiver.progress import SILENT, Progress
 from cis490_receiver.trainer.remote import MirrorFailed, Remote
 
@@ -145,7 +146,7 @@ class Mirror:
         """The last line of each episode that passes the filters, in the index's order."""
         wanted: dict[EpisodeKey, Episode] = {}
         for episode in _episodes(self._folder / REMOTE_FILE):
-            if passes(episode, self._filters):
+            if self._filters.passes(episode):
                 wanted[episode.key] = episode
         return wanted
 
@@ -288,18 +289,6 @@ class Mirror:
     def _write_state(self, changes: dict[str, Any]) -> None:
         state = self._read_state() | changes
         atomic.replace_file(self._folder / STATE_FILE, json.dumps(state).encode("ascii"))
-
-
-def passes(episode: Episode, filters: Filters) -> bool:
-    """Whether `episode` is among what `filters` choose: the same choice as the server's."""
-    return (
-        filters.host in (None, episode.host_id)
-        and filters.episode_type in (None, episode.episode_type)
-        and filters.benign_profile in (None, episode.benign_profile)
-        and filters.commit in (None, episode.code_commit)
-        and (filters.since is None or episode.received_at_ns >= nanoseconds(filters.since))
-        and (filters.until is None or episode.received_at_ns < nanoseconds(filters.until))
-    )
 
 
 def _parse(line: bytes) -> Episode | None:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import logging
 import os
-from dataclasses import asdict
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
-from cis490_receiver import archive, protocol
+from cis490_receiver import archive
 from cis490_receiver.logfmt import event
-from cis490_receiver.models import Episode, EpisodeKey, Stamps, Upload, recordable_ns
+from cis490_receiver.models import Episode, EpisodeKey, Upload, recordable_ns
+from cis490_receiver.stamps import Stamps
 from cis490_receiver.storage.base import Held
 
 log = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ def rebuild_held(key: EpisodeKey, held: Held) -> Episode:
 
 
 def _line(key: EpisodeKey, stamps: Stamps, held: Held) -> Episode:
-    upload = Upload(key, held.hexdigest(), **asdict(stamps))
+    upload = Upload(key, held.hexdigest(), stamps)
     status = os.fstat(held.open().fileno())
     return Episode.from_upload(
         upload, size_bytes=status.st_size, received_at_ns=recordable_ns(status.st_mtime_ns)
@@ -53,18 +53,4 @@ def _read_stamps(key: EpisodeKey, stream: BinaryIO) -> Stamps:
     except archive.ArchiveError as exc:
         log.warning(event("meta-unreadable", host=key.host_id, id=key.episode_id, reason=exc))
         return Stamps()
-    version = meta.get("schema_version")
-    return Stamps(
-        schema_version=version if type(version) is int and abs(version) < 10**18 else protocol.SCHEMA_VERSION,
-        code_commit=_text(meta, "code_commit", protocol.is_commit),
-        episode_type=_text(meta, "episode_type", protocol.EPISODE_TYPES.__contains__),
-        benign_profile=_text(meta, "benign_profile", protocol.BENIGN_PROFILES.__contains__),
-    )
-
-
-def _text(meta: dict[str, Any], name: str, is_good: Any) -> str | None:
-    value = meta.get(name)
-    if not isinstance(value, str):
-        return None
-    value = value.strip().lower()
-    return value if is_good(value) else None
+    return Stamps.of_meta(meta)

@@ -15,9 +15,11 @@ from typing import BinaryIO, Final
 from cis490_receiver import archive, i_json
 from cis490_receiver.errors import ReceiverError
 from cis490_receiver.files import atomic
+from cis490_receiver.filters import Filters
 from cis490_receiver.index.base import EpisodeIndex
-from cis490_receiver.models import Episode, EpisodeKey, Filters
+from cis490_receiver.models import Episode, EpisodeKey
 from cis490_receiver.progress import SILENT, Progress
+from cis490_receiver.stamps import DECLARED
 from cis490_receiver.storage.base import EpisodeStore
 
 STATE_FILE: Final = "verify.json"
@@ -187,7 +189,7 @@ def check_episode(episode: Episode, stream: BinaryIO, spend: Callable[[int], Non
 
 def _compare_meta(episode: Episode, meta: dict[str, object]) -> Damage | None:
     """Whether meta.json says something else than the index line. What either leaves open agrees."""
-    for name in ("host_id", "episode_id", "schema_version", "code_commit", "episode_type", "benign_profile"):
+    for name in ("host_id", "episode_id", *(declared.name for declared in DECLARED)):
         said, recorded = meta.get(name), getattr(episode, name)
         if isinstance(said, str) and name not in ("host_id", "episode_id"):
             said = said.strip().lower()

@@ -30,7 +30,7 @@ def blueprint(services: Services) -> Blueprint:
         page = services.index.page(
             parse_filters(arguments), limit=parse_limit(arguments), cursor=arguments.get("cursor")
         )
-        return json_answer({"episodes": [asdict(episode) for episode in page.episodes], "next": page.next})
+        return json_answer({"episodes": [episode.as_dict() for episode in page.episodes], "next": page.next})
 
     @views.get("/v1/index.jsonl")
     def get_index() -> Response:

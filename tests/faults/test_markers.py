@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from cis490_receiver.models import EpisodeKey, Stamps
+from cis490_receiver.models import EpisodeKey
+from cis490_receiver.stamps import Stamps
 from cis490_receiver.storage import linking
 from cis490_receiver.storage.filesystem import FilesystemStore
 from tests.faults.support.promises import append

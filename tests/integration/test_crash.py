@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 import zstandard
 
-from cis490_receiver.models import EpisodeKey, Stamps
+from cis490_receiver.models import EpisodeKey
+from cis490_receiver.stamps import Stamps
 from cis490_receiver.storage import traces
 from tests.support.archives import Archive, make_episode
 from tests.support.receiver import Receiver, put_headers

@@ -138,7 +138,7 @@ def test_a_chunked_body_stops_at_the_limit(start_receiver: Any) -> None:
 
 
 def test_a_body_that_would_eat_into_the_reserve_is_507(start_receiver: Any) -> None:
-    receiver: Receiver = start_receiver(disk_reserve_bytes="900TiB")
+    receiver: Receiver = start_receiver(disk_reserve_bytes="250TiB")
     answer = receiver.put("h", "e", EPISODE)
     assert (answer.status, answer.json["code"]) == (507, "disk-reserve")
     assert int(answer.headers["Retry-After"]) > 0

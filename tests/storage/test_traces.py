@@ -10,7 +10,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from cis490_receiver import protocol
-from cis490_receiver.models import EpisodeKey, Stamps
+from cis490_receiver.models import EpisodeKey
+from cis490_receiver.stamps import Stamps
 from cis490_receiver.storage import linking, traces
 
 IDS = st.text(string.ascii_letters + string.digits + "._-", min_size=1, max_size=128).filter(

@@ -11,13 +11,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cis490_receiver.filters import Filters
 from cis490_receiver.index.catalog import IDLE_CONNECTIONS
 from cis490_receiver.index.local import LocalIndex
-from cis490_receiver.models import Episode, EpisodeKey, Filters, Upload
+from cis490_receiver.models import Episode, EpisodeKey, Upload
+from cis490_receiver.stamps import Stamps
 
 
 def record(number: int, host: str = "h", size: int = 1) -> Episode:
-    upload = Upload(EpisodeKey(host, f"e{number}"), f"{number:064x}", code_commit=f"{number:040x}")
+    upload = Upload(EpisodeKey(host, f"e{number}"), f"{number:064x}", Stamps(code_commit=f"{number:040x}"))
     return Episode.from_upload(upload, size_bytes=size, received_at_ns=1_700_000_000_000_000_000 + number)
 
 

@@ -111,9 +111,9 @@ def test_a_head_becomes_an_upload() -> None:
     }
     key = EpisodeKey("h", "e")
     upload = admit(key, headers, settings=Settings(), gate=None, free_bytes=lambda: 1 << 40)
-    assert (upload.sha256, upload.code_commit) == ("a" * 64, "f" * 40)
-    assert (upload.episode_type, upload.benign_profile) == ("infected", "db_query")
-    assert (upload.schema_version, upload.size_bytes) == (2, 12)
+    assert (upload.sha256, upload.stamps.code_commit) == ("a" * 64, "f" * 40)
+    assert (upload.stamps.episode_type, upload.stamps.benign_profile) == ("infected", "db_query")
+    assert (upload.stamps.schema_version, upload.size_bytes) == (2, 12)
     malformed = admit(
         key,
         headers | {"X-Cis490-Code-Commit": "main"},
@@ -121,7 +121,7 @@ def test_a_head_becomes_an_upload() -> None:
         gate=None,
         free_bytes=lambda: 1 << 40,
     )
-    assert malformed.code_commit is None
+    assert malformed.stamps.code_commit is None
 
 
 @given(st.text(max_size=300))

@@ -11,7 +11,8 @@ import pytest
 
 from cis490_receiver.backends import open_backends, use_backends
 from cis490_receiver.config import Settings
-from cis490_receiver.models import EpisodeKey, Stamps
+from cis490_receiver.models import EpisodeKey
+from cis490_receiver.stamps import Stamps
 from cis490_receiver.storage import traces
 from cis490_receiver.upkeep.recovery import complete_in_background, recover_quietly
 from tests.support.archives import make_episode

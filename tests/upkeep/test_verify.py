@@ -14,7 +14,8 @@ from typing import Any
 from cis490_receiver.backends import use_backends
 from cis490_receiver.clock import SystemClock
 from cis490_receiver.config import Settings
-from cis490_receiver.models import EpisodeKey, Filters
+from cis490_receiver.filters import Filters
+from cis490_receiver.models import EpisodeKey
 from cis490_receiver.upkeep.quarantine import put_in_quarantine
 from cis490_receiver.upkeep.reindex import Reindexer
 from cis490_receiver.upkeep.verify import Throttle, Verifier

@@ -13,7 +13,6 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +22,9 @@ from cis490_receiver.config import Settings
 from cis490_receiver.errors import ReceiverError
 from cis490_receiver.index.local import LocalIndex
 from cis490_receiver.ingest import receive_episode, recover
-from cis490_receiver.models import Episode, EpisodeKey, Stamps, Upload
+from cis490_receiver.models import Episode, EpisodeKey, Upload
 from cis490_receiver.policy.inspection import TakeAll
+from cis490_receiver.stamps import Stamps
 from cis490_receiver.storage.filesystem import FilesystemStore
 from cis490_receiver.upkeep.rebuild import rebuild_from_trace
 from tests.faults.support import beside
@@ -54,8 +54,8 @@ class BytesBody:
 
 def upload_of(host: str, episode: str, archive: Archive) -> Upload:
     """What a PUT's head says: other stamps than meta.json has, so that it shows where a line's came from."""
-    key, stamps = EpisodeKey(host, episode), asdict(stamps_of(archive.sha256))
-    return Upload(key, archive.sha256, size_bytes=len(archive.data), **stamps)
+    stamps = stamps_of(archive.sha256)
+    return Upload(EpisodeKey(host, episode), archive.sha256, stamps, size_bytes=len(archive.data))
 
 
 def stamps_of(sha256: str) -> Stamps:

@@ -12,8 +12,9 @@ from cis490_receiver.config import Settings
 from cis490_receiver.errors import Conflict
 from cis490_receiver.index.local import LocalIndex
 from cis490_receiver.ingest import receive_episode, recover
-from cis490_receiver.models import Episode, Stamps
+from cis490_receiver.models import Episode
 from cis490_receiver.policy.inspection import TakeAll
+from cis490_receiver.stamps import Stamps
 from cis490_receiver.storage.filesystem import FilesystemStore
 from cis490_receiver.upkeep.rebuild import rebuild_from_trace
 from tests.faults.support import driver

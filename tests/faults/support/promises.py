@@ -15,8 +15,9 @@ from cis490_receiver.clock import SystemClock
 from cis490_receiver.errors import BodyTruncated, ShaMismatch, StorageFailed
 from cis490_receiver.index.local import LocalIndex
 from cis490_receiver.ingest import receive_episode
-from cis490_receiver.models import Episode, EpisodeKey, Stamps, Upload
+from cis490_receiver.models import Episode, EpisodeKey, Upload
 from cis490_receiver.policy.inspection import TakeAll
+from cis490_receiver.stamps import Stamps
 from cis490_receiver.storage.base import Incoming
 from cis490_receiver.storage.filesystem import FilesystemStore
 from cis490_receiver.upkeep.reindex import Reindexer

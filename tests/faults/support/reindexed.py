@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from cis490_receiver.models import Episode, Stamps
+from cis490_receiver.models import Episode
+from cis490_receiver.stamps import Stamps
 from cis490_receiver.upkeep.reindex import SET_ASIDE_FILE
 from tests.faults.support import beside
 from tests.faults.support.course import Scenario
