@@ -5,8 +5,8 @@ Who may import whom, kept by tests/test_imports.py:
 ==============================================  ===============================================================
 module                                          may import, of ours
 ==============================================  ===============================================================
-protocol, errors, logfmt, clock, i_json,        nothing, errors and keys the first
-times, page, progress, keys
+protocol, errors, logfmt, clock, i_json,        nothing above them
+times, page, progress, keys, tally
 stamps, models, filters                         the above; each the ones before it
 archive, files/                                 the above
 config                                          the above
@@ -74,6 +74,7 @@ def _create_app(settings: Settings, clock: Clock | None) -> Flask:
     from cis490_receiver.upkeep.recovery import recover_quietly
     from cis490_receiver.views import body, episodes, errors, framing, host_health, listing, system
     from cis490_receiver.views.intake import Intake
+    from cis490_receiver.views.upload_metrics import UploadMetrics
     from cis490_receiver.views.wiring import Services
 
     logfmt.configure(settings.log_level, journal="JOURNAL_STREAM" in os.environ)
@@ -97,6 +98,7 @@ def _create_app(settings: Settings, clock: Clock | None) -> Flask:
         gate=VersionGate(settings.data_dir / GATE_FILE, settings.gate_extra_commits)
         if settings.gate_enabled
         else None,
+        uploads=UploadMetrics(settings.workers),
     )
     app.extensions["cis490"] = services
     framing.init_app(app)

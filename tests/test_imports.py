@@ -12,7 +12,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / "cis490_receiver"
 NAME = "cis490_receiver"
 
-LEAVES = {"protocol", "errors", "logfmt", "clock", "i_json", "times", "page", "progress", "keys"}
+LEAVES = {"protocol", "errors", "logfmt", "clock", "i_json", "times", "page", "progress", "keys", "tally"}
 SMALL = LEAVES | {"stamps", "models", "filters", "archive", "files", "config"}
 BASES = {"storage.base", "index.base"}
 INTAKE = SMALL | BASES | {"policy"}
@@ -28,6 +28,7 @@ ALLOWED: dict[str, set[str]] = {
     "page": set(),
     "progress": {"page"},
     "keys": {"protocol"},
+    "tally": {"logfmt"},
     "stamps": {"protocol"},
     "models": LEAVES | {"stamps"},
     "filters": LEAVES | {"stamps", "models"},

@@ -125,7 +125,7 @@ class AlertLog:
                 atomic.sync_folder(self.path.parent)
         with atomic.locked_file(self.path) as fd:
             atomic.cut_torn_lines(fd)
-            active = self._active()
+            active = self.active()
             said = self._said(now_ns)
             fresh = [
                 _alert(symptom, RAISED, now_ns)
@@ -172,8 +172,8 @@ class AlertLog:
             except ValueError:
                 continue
 
-    def _active(self) -> dict[Key, str]:
-        """The symptoms that the last run saw, and since when."""
+    def active(self) -> dict[Key, str]:
+        """The symptoms that the last run saw, and since when; those of muted hosts among them."""
         try:
             data = json.loads(self._state_path.read_bytes())
             active = {(item["host_id"], item["symptom"]): item["since_wall"] for item in data["active"]}

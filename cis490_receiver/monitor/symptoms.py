@@ -19,6 +19,23 @@ EPISODES_MISSING: Final = "episodes-missing"
 EPISODES_UNINDEXED: Final = "episodes-unindexed"
 CLOCK_BEHIND: Final = "clock-behind"
 CANNOT_LOOK: Final = "cannot-look"
+#: Every symptom that there is.
+NAMES: Final = (
+    SILENT,
+    GONE,
+    FATAL_ONLY,
+    UNSTAMPED,
+    DOCTOR_FAILING,
+    DOCTOR_STALE,
+    COMMIT_AGING,
+    DISK_LOW,
+    GATE_STALE,
+    INDEX_DAMAGED,
+    EPISODES_MISSING,
+    EPISODES_UNINDEXED,
+    CLOCK_BEHIND,
+    CANNOT_LOOK,
+)
 #: What a host is told of only as long as it is watched: that it is not seen any more does not mean that it ended.
 WHILE_WATCHED: Final = frozenset({SILENT, GONE, UNSTAMPED, DOCTOR_STALE, COMMIT_AGING})
 #: Raised at most once a day, not every hour.

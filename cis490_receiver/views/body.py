@@ -45,15 +45,17 @@ class RequestBody:
         direct: DirectStream | None = None,
         sender_waits: bool = False,
         check_space: Callable[[], None] = lambda: None,
+        count_bytes: Callable[[int], None] = lambda count: None,
     ) -> None:
         """Read `stream`, by way of `direct` where there is one. `length` is what Content-Length announced,
         None for a chunked body, of which at most `limit` bytes are taken. With `sender_waits` nothing is sent before
-        the first read. `check_space` is asked every 64 MiB and may raise."""
+        the first read. `check_space` is asked every 64 MiB and may raise. `count_bytes` is told what comes."""
         self._stream = stream
         self._direct = direct
         self._length = length
         self._limit = limit
         self._check_space = check_space
+        self._count_bytes = count_bytes
         self._checked_at = 0
         self._ended = False
         self._sender_waits = sender_waits
@@ -106,6 +108,7 @@ class RequestBody:
 
     def _count(self, count: int) -> None:
         self.received += count
+        self._count_bytes(count)
         if self.received > self._limit:
             raise EpisodeTooLarge(None, max_episode_bytes=self._limit)
         if self.received - self._checked_at >= _CHECK_SPACE_BYTES:
@@ -128,14 +131,24 @@ class RequestBody:
 
 
 def request_body(
-    request: Request, length: int | None, limit: int, check_space: Callable[[], None]
+    request: Request,
+    length: int | None,
+    limit: int,
+    check_space: Callable[[], None] = lambda: None,
+    count_bytes: Callable[[int], None] = lambda count: None,
 ) -> RequestBody:
-    """The body of `request`."""
+    """The body of `request`; see `RequestBody`."""
     connection = request.environ.get("gunicorn.socket")
     direct = DirectStream.over(request.environ["wsgi.input"], connection)
     waits = "HTTP_EXPECT" in request.environ
     body = RequestBody(
-        request.stream, length, limit, direct=direct, sender_waits=waits, check_space=check_space
+        request.stream,
+        length,
+        limit,
+        direct=direct,
+        sender_waits=waits,
+        check_space=check_space,
+        count_bytes=count_bytes,
     )
     request.environ[_ENVIRON_KEY] = body
     return body

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import logging
 import os
+import time
 
 from flask import Blueprint, Response, request
 from werkzeug.routing import BaseConverter
@@ -58,7 +59,13 @@ def put_episode(services: Services, request: Request, path: str) -> Response:
     Raises:
         ReceiverError: it is refused, or was not stored.
     """
+    with services.uploads.upload():
+        return _put_episode(services, request, path)
+
+
+def _put_episode(services: Services, request: Request, path: str) -> Response:
     authenticated = False
+    started = time.monotonic()
     try:
         principal = authenticate(services, request)
         authenticated = True
@@ -66,7 +73,10 @@ def put_episode(services: Services, request: Request, path: str) -> Response:
     except ReceiverError as exc:
         _refused(services, request, path, exc, authenticated=authenticated)
         raise
-    if not outcome.new:
+    if outcome.new:
+        services.uploads.stored(started)
+    else:
+        services.uploads.already_present()
         services.rejections.record(_fact(services, request, path, 200, "already-present", authenticated=True))
     return _answer(outcome)
 
@@ -83,7 +93,9 @@ def _receive(services: Services, request: Request, path: str, principal: Princip
     def check_space() -> None:
         check_reserve(services.store.free_bytes(), 0, settings.disk_reserve_bytes)
 
-    body = request_body(request, upload.size_bytes, settings.max_episode_bytes, check_space)
+    body = request_body(
+        request, upload.size_bytes, settings.max_episode_bytes, check_space, services.uploads.received
+    )
     return receive_episode(
         upload,
         body,

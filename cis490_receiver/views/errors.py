@@ -52,6 +52,9 @@ STATUS: Final[dict[type[errors.ReceiverError], int]] = {
     errors.EpisodeBusy: 503,
 }
 
+#: The code of what nobody foresaw.
+INTERNAL_ERROR: Final = "internal-error"
+
 #: When to try again, in seconds.
 RETRY_AFTER: Final[dict[type[errors.ReceiverError], int]] = {
     errors.GateUnavailable: 60,
@@ -88,8 +91,8 @@ def answer_any(exc: Exception) -> Response:
         return answer(exc)
     if isinstance(exc, HTTPException):
         return _http_exception(exc)
-    log.error(event("internal-error", kind=type(exc).__name__), exc_info=exc)
-    return json_answer({"error": "internal error", "code": "internal-error"}, 500)
+    log.error(event(INTERNAL_ERROR, kind=type(exc).__name__), exc_info=exc)
+    return json_answer({"error": "internal error", "code": INTERNAL_ERROR}, 500)
 
 
 def init_app(app: Flask) -> None:

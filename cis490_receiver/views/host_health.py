@@ -76,7 +76,7 @@ def _read_body() -> bytes:
     """
     try:
         length = body_length(request.headers, MAX_REPORT_BYTES)
-        body = request_body(request, length, MAX_REPORT_BYTES, lambda: None)
+        body = request_body(request, length, MAX_REPORT_BYTES)
         buffer = bytearray(64 * 1024)
         pieces = []
         while (count := body.readinto(memoryview(buffer))) > 0:

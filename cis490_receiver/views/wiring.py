@@ -12,6 +12,7 @@ from cis490_receiver.index.base import EpisodeIndex, RejectionLog, ReportStore
 from cis490_receiver.policy.auth import Authenticator, Principal
 from cis490_receiver.policy.gate import VersionGate
 from cis490_receiver.storage.base import EpisodeStore
+from cis490_receiver.views.upload_metrics import UploadMetrics
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,7 @@ class Services:
     reports: ReportStore | None
     #: None when every commit is taken.
     gate: VersionGate | None
+    uploads: UploadMetrics
 
 
 def authenticate(services: Services, request: Request) -> Principal:

@@ -157,6 +157,6 @@ def test_metrics_need_the_token_unless_opened(shared_receiver: Receiver, start_r
     assert shared_receiver.request("GET", "/metrics").status == 401
     answer = get(shared_receiver, "/metrics")
     assert answer.headers["Content-Type"].startswith("text/plain; version=0.0.4")
-    assert 'cis490_episodes{host="h1"} 4' in answer.body.decode().splitlines()
+    assert 'cis490_episodes{host="h1"} 4.0' in answer.body.decode().splitlines()
     opened: Receiver = start_receiver(metrics_public="true")
     assert opened.request("GET", "/metrics").status == 200
