@@ -9,10 +9,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.conftest import need
 from tests.support.receiver import ROOT, clean_environment
 
 README = (ROOT / "README.md").read_text()
+QUICK_START = (ROOT / "docs" / "quick-start.md").read_text()
 
 
 def shell_blocks(text: str) -> list[str]:
@@ -64,6 +67,7 @@ def test_the_readmes_curl_ships_to_what_serve_started(tmp_path: Path) -> None:
                 shown += line
             assert environ["CIS490_BIND"] in shown and str(tmp_path / "data") in shown
             commands = shell_blocks(README)[1].replace("127.0.0.1:8490", environ["CIS490_BIND"])
+            assert shell_blocks(QUICK_START)[0] == shell_blocks(README)[1]
             for status in ("stored", "already-present"):
                 done = subprocess.run(
                     ["bash", "-euc", commands], cwd=tmp_path, capture_output=True, text=True
@@ -76,6 +80,9 @@ def test_the_readmes_curl_ships_to_what_serve_started(tmp_path: Path) -> None:
             assert {name: json.loads(line)[name] for name in meta} == meta, (
                 "the headers say what meta.json says"
             )
+            looks = shell_blocks(QUICK_START)[1].replace("127.0.0.1:8490", environ["CIS490_BIND"])
+            done = subprocess.run(["bash", "-euc", looks], capture_output=True, text=True)
+            assert done.stdout.count('"episode_id":"run-0001"') == 2, done.stderr
             script = pasted[0].replace("f=episode.tar.zst", "f=run-0001.tar.zst")
             done = subprocess.run(["bash", "-euc", script], cwd=tmp_path, capture_output=True, text=True)
             assert '"status":"already-present"' in done.stdout, done.stderr
@@ -83,3 +90,19 @@ def test_the_readmes_curl_ships_to_what_serve_started(tmp_path: Path) -> None:
             # Also after a failure: else leaving the block would wait for ever.
             server.terminate()
         assert server.wait(timeout=30) == 0
+
+
+def test_the_drawing_is_what_its_script_draws(tmp_path: Path) -> None:
+    folder = ROOT / "docs" / "drawings"
+    script = tmp_path / "way_of_an_episode.py"
+    script.write_text((folder / script.name).read_text())
+    subprocess.run([sys.executable, str(script)], check=True)
+    assert (tmp_path / "way-of-an-episode.svg").read_text() == (folder / "way-of-an-episode.svg").read_text()
+
+
+@pytest.mark.parametrize("page", [Path("README.md"), *sorted(p.relative_to(ROOT) for p in (ROOT / "docs").glob("*.md"))], ids=str)
+def test_every_link_of_a_page_leads_somewhere(page: Path) -> None:
+    text = (ROOT / page).read_text()
+    for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", text):
+        if "://" not in target:
+            assert (ROOT / page).parent.joinpath(target).exists(), f"{page}: {target}"

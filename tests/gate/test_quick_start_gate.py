@@ -1,4 +1,4 @@
-"""The README's section on the gate, followed word for word."""
+"""The quick start's section on the gate, followed word for word."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.receiver import ROOT, clean_environment
 def test_a_stale_host_is_refused_and_after_doing_what_the_answer_says_accepted(tmp_path: Path) -> None:
     need("git")
     need("curl")
-    text = section((ROOT / "README.md").read_text(), "The version gate")
+    text = section((ROOT / "docs" / "quick-start.md").read_text(), "The version gate")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
