@@ -100,7 +100,9 @@ def test_the_drawing_is_what_its_script_draws(tmp_path: Path) -> None:
     assert (tmp_path / "way-of-an-episode.svg").read_text() == (folder / "way-of-an-episode.svg").read_text()
 
 
-@pytest.mark.parametrize("page", [Path("README.md"), *sorted(p.relative_to(ROOT) for p in (ROOT / "docs").glob("*.md"))], ids=str)
+@pytest.mark.parametrize(
+    "page", [Path("README.md"), *sorted(p.relative_to(ROOT) for p in (ROOT / "docs").glob("*.md"))], ids=str
+)
 def test_every_link_of_a_page_leads_somewhere(page: Path) -> None:
     text = (ROOT / page).read_text()
     for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", text):

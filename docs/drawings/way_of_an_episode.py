@@ -12,7 +12,8 @@ WIDTH, HEIGHT = 960, 400
 STYLE = """
   svg { color-scheme: light dark; font-family: system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; }
   .zone { fill: #f3f5f8; } .box { fill: #ffffff; stroke: #c6ced9; } .key { fill: #e6f0ff; stroke: #3b74c4; }
-  .title { font-size: 13px; font-weight: 600; fill: #5b6675; } .name { font-size: 14px; font-weight: 600; fill: #1c2430; }
+  .title { font-size: 13px; font-weight: 600; fill: #5b6675; }
+  .name { font-size: 14px; font-weight: 600; fill: #1c2430; }
   .note { font-size: 12px; fill: #5b6675; } .way { fill: none; stroke: #3b74c4; stroke-width: 2; }
   .back { stroke-dasharray: 5 4; } .head { fill: #3b74c4; }
   .said { font-size: 12px; font-weight: 600; fill: #2a5aa0; }
@@ -70,7 +71,11 @@ def zone(x: int, y: int, width: int, height: int, title: str) -> str:
 def way(*points: tuple[int, int], said: str = "", at: tuple[int, int] = (0, 0), back: bool = False) -> str:
     """A line with a head at its end, and what is said on it."""
     path = "M" + " L".join(f"{x} {y}" for x, y in points)
-    text = f'\n<text class="said" x="{at[0]}" y="{at[1]}" text-anchor="middle">{escape(said)}</text>' if said else ""
+    text = (
+        f'\n<text class="said" x="{at[0]}" y="{at[1]}" text-anchor="middle">{escape(said)}</text>'
+        if said
+        else ""
+    )
     return f'<path class="way{" back" if back else ""}" d="{path}" marker-end="url(#head)"/>{text}'
 
 
@@ -99,7 +104,15 @@ def drawing() -> str:
         way((402, 130), (402, 158)),
         way((402, 211), (402, 232)),
         way((402, 285), (402, 306)),
-        way((316, 342), (240, 342), (240, 192), (206, 192), said="201, after all syncs", at=(232, 372), back=True),
+        way(
+            (316, 342),
+            (240, 342),
+            (240, 192),
+            (206, 192),
+            said="201, after all syncs",
+            at=(232, 372),
+            back=True,
+        ),
         way((488, 350), (606, 350), (606, 334)),
         way((488, 322), (502, 322), (502, 88), (514, 88)),
         way((696, 290), (770, 290)),
