@@ -10,14 +10,15 @@ times, page, progress, keys, tally
 stamps, models, filters                         the above; each the ones before it
 archive, files/                                 the above
 config                                          the above
+git/                                            errors alone; both ends use it
 policy/                                         the small ones, which are all of the above; no flask
 storage/, index/                                the small ones; never each other
-ingest, gitclone, monitor/                      the small ones, policy; of storage and index only `base`
-upkeep/                                         the above, ingest, storage, index
+ingest, monitor/                                the small ones, policy; of storage and index only `base`
+upkeep/                                         the above, ingest, storage, index, git
 serving/                                        config, errors, logfmt; the only code that knows gunicorn's insides
 views/                                          policy, ingest, monitor, the `base`s, serving.direct; the only HTTP code
 trainer/                                        the small ones
-client/                                         the small ones but config
+client/                                         the small ones but config, git
 commands/                                       all but views and client; no flask at the top of a module
 backends, here (`create_app`)                   anything: the only places that pick backends
 ==============================================  ===============================================================

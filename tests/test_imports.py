@@ -34,18 +34,18 @@ ALLOWED: dict[str, set[str]] = {
     "filters": LEAVES | {"stamps", "models"},
     "archive": LEAVES,
     "files": LEAVES,
+    "git": {"errors"},
     "config": LEAVES | {"models", "files"},
     "policy": SMALL,
     "storage": SMALL,
     "index": SMALL,
     "ingest": INTAKE,
-    "gitclone": INTAKE,
     "monitor": INTAKE,
-    "upkeep": INTAKE | {"ingest", "storage", "index"},
+    "upkeep": INTAKE | {"ingest", "storage", "index", "git"},
     "serving": {"config", "logfmt", "errors"},
     "views": INTAKE | {"ingest", "monitor", "serving.direct"},
     "trainer": SMALL,
-    "client": SMALL - {"config"},
+    "client": SMALL - {"config"} | {"git"},
 }
 #: What picks backends, and the commands.
 ANYTHING = {"", "__main__", "backends", "commands"}

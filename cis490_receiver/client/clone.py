@@ -1,7 +1,6 @@
 """How the orchestrator's clone stands, in the words of FIXYOURSELF.md, and its fast-forward.
 
 git runs as the clone's owner where that can be had: what root writes there, the orchestrator's user could not mend.
-Neither hooks nor a file system monitor of the clone's own configuration are run.
 """
 
 from __future__ import annotations
@@ -9,30 +8,18 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
-import re
-import signal
-import subprocess
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-READ_SECONDS: Final = 30.0
+from cis490_receiver.git import clone
+from cis490_receiver.git.failures import GitError, GitTimeout, RemoteUnreachable
+from cis490_receiver.git.runner import GitAsOwner, reason
+
 FETCH_SECONDS: Final = 60.0
 #: For so long what somebody else asked of the remote is believed.
 FRESH_SECONDS: Final = 24 * 3600.0
-_INHERITED: Final = ("PATH", "SSH_AUTH_SOCK", "http_proxy", "https_proxy", "no_proxy")
-_OPTIONS: Final = (
-    *("-c", "core.hooksPath=/dev/null"),
-    *("-c", "core.fsmonitor=false"),
-    *("-c", "protocol.ext.allow=never"),
-    *("-c", "gc.autoDetach=false"),
-    *("-c", "maintenance.autoDetach=false"),
-)
-#: What git says when the network, not the clone, is at fault.
-_NETWORK: Final = re.compile(
-    r"unable to access|Could not read from remote|Could not resolve|timed out|Connection (refused|reset)|ssh:"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +82,7 @@ class Clone:
 
     def __init__(self, path: Path, ref: str) -> None:
         self.path = path
+        self._git = GitAsOwner(path)
         self._ref = ref
         self._remote, _, self._branch = ref.partition("/")
 
@@ -105,7 +93,7 @@ class Clone:
             return Standing((Finding("F", broken),))
         try:
             return self._compare(self._fetch() if fetch else "")
-        except (_GitFailed, OSError) as exc:
+        except (GitError, OSError) as exc:
             return Standing((Finding("F", str(exc)),))
 
     def fast_forward(self) -> tuple[Standing, str]:
@@ -117,11 +105,19 @@ class Clone:
         if not self._is_only_behind(before):
             reasons = "; ".join(finding.seen for finding in before.findings)
             return before, f"left alone: {reasons}. {remedy(before)}"
-        done = self._git("merge", "--ff-only", "--quiet", self._ref)
+        refusal = self._merge()
         after = dataclasses.replace(self.look(fetch=False), note=before.note)
-        if done.returncode != 0:
-            return after, f"left alone: git merge --ff-only says: {_reason(done.stderr)}"
+        if refusal:
+            return after, f"left alone: {refusal}"
         return after, f"updated from {(before.head or '?')[:12]} to {(after.head or '?')[:12]}"
+
+    def _merge(self) -> str:
+        """Move to what was fetched; gives why that was not possible, or nothing."""
+        try:
+            done = self._git.run("merge", "--ff-only", "--quiet", self._ref)
+        except GitError as exc:
+            return exc.message
+        return f"git merge --ff-only says: {reason(done.stderr)}" if done.returncode else ""
 
     def _is_only_behind(self, standing: Standing) -> bool:
         # New files lie in nobody's way: git itself refuses to write over one.
@@ -150,14 +146,15 @@ class Clone:
         if os.geteuid() not in (0, self.path.stat().st_uid):
             # Only the owner may write what the remote says; the owner's autoupdate does that every hour.
             return self._age_of_answer()
-        done = self._git("fetch", "--quiet", "--prune", self._remote, seconds=FETCH_SECONDS)
-        if done.returncode == 0:
-            return ""
-        if "does not appear to be a git repository" in done.stderr and not self._url():
-            raise _GitFailed("the clone forgot where it came from")
-        if _NETWORK.search(done.stderr) or done.returncode == _TIMED_OUT:
-            return f"the remote cannot be reached: {_reason(done.stderr)}"
-        raise _GitFailed(f"git fetch says: {_reason(done.stderr)}")
+        if self._remote not in clone.remotes(self._git):
+            raise GitError("the clone forgot where it came from")
+        try:
+            clone.fetch(self._git, self._remote, seconds=FETCH_SECONDS)
+        except RemoteUnreachable as exc:
+            return f"the remote cannot be reached: {exc.said}"
+        except GitTimeout:
+            return f"the remote cannot be reached: no answer in {FETCH_SECONDS:g} s"
+        return ""
 
     def _age_of_answer(self) -> str:
         try:
@@ -168,17 +165,14 @@ class Clone:
             return ""
         return f"the remote was last asked {seconds / 3600:.0f} hours ago: see that autoupdate runs"
 
-    def _url(self) -> str:
-        return self._git("config", "--get", f"remote.{self._remote}.url").stdout.strip()
-
     def _compare(self, note: str) -> Standing:
-        status = self._checked("status", "--porcelain=v2", "--branch").splitlines()
+        status = self._git.checked("status", "--porcelain=v2", "--branch").splitlines()
         heads = dict(line[2:].split(" ", 1) for line in status if line.startswith("# branch."))
         findings = []
         if dirt := _dirt([line for line in status if not line.startswith("# ")]):
             findings.append(Finding("D", dirt))
         head = heads.get("branch.oid")
-        if self._git("rev-parse", "--verify", "--quiet", f"{self._ref}^{{commit}}").returncode != 0:
+        if clone.object_id(self._git, f"{self._ref}^{{commit}}") is None:
             findings.append(Finding("", f"{self._ref} is gone: the maintainer renamed or removed the branch"))
             return Standing(tuple(findings), head, note)
         if heads.get("branch.head") != self._branch:
@@ -190,58 +184,15 @@ class Clone:
         return Standing(tuple(findings), head, note)
 
     def _distance(self) -> list[Finding]:
-        counted = self._checked("rev-list", "--left-right", "--count", f"HEAD...{self._ref}", "--").split()
+        counted = self._git.checked(
+            "rev-list", "--left-right", "--count", f"HEAD...{self._ref}", "--"
+        ).split()
         ahead, behind = (int(text) for text in counted)
         if ahead and behind:
             return [Finding("C", f"{ahead} ahead of and {behind} behind {self._ref}")]
         if ahead:
             return [Finding("B", f"{ahead} ahead of {self._ref}")]
         return [Finding("A", f"{behind} behind {self._ref}")] if behind else []
-
-    def _checked(self, *arguments: str) -> str:
-        done = self._git(*arguments)
-        if done.returncode != 0:
-            raise _GitFailed(f"git {arguments[0]} says: {_reason(done.stderr)}")
-        return done.stdout
-
-    def _git(self, *arguments: str, seconds: float = READ_SECONDS) -> subprocess.CompletedProcess[str]:
-        owner = self.path.stat()
-        become: dict[str, Any] = {}
-        if os.geteuid() == 0 and owner.st_uid != 0:
-            become = {"user": owner.st_uid, "group": owner.st_gid, "extra_groups": []}
-        command = ["git", *_OPTIONS, "-c", f"safe.directory={self.path}", "-C", str(self.path), *arguments]
-        try:
-            process = subprocess.Popen(
-                command,
-                env=_environment(owner.st_uid),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                encoding="utf-8",
-                errors="replace",
-                start_new_session=True,
-                **become,
-            )
-        except OSError as exc:
-            raise _GitFailed(f"git cannot be run: {exc.strerror}") from exc
-        with process:
-            try:
-                output, errors = process.communicate(timeout=seconds)
-            except BaseException as exc:
-                # git talks to a remote through processes of its own, which must not outlive it.
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)
-                if not isinstance(exc, subprocess.TimeoutExpired):
-                    raise
-                return subprocess.CompletedProcess(command, _TIMED_OUT, "", f"no answer in {seconds:g} s")
-        return subprocess.CompletedProcess(command, process.returncode, output, errors)
-
-
-_TIMED_OUT: Final = 124
-
-
-class _GitFailed(Exception):
-    """git could not say."""
 
 
 def _dirt(entries: list[str]) -> str:
@@ -253,28 +204,3 @@ def _dirt(entries: list[str]) -> str:
 
 def _where(name: str | None) -> str:
     return "a detached HEAD" if name in (None, "(detached)") else f"branch {name}"
-
-
-def _environment(owner: int) -> dict[str, str]:
-    import pwd
-
-    try:
-        home = pwd.getpwuid(owner).pw_dir
-    except KeyError:
-        home = "/"
-    inherited = {name: os.environ[name] for name in _INHERITED if os.environ.get(name)}
-    return {
-        "PATH": "/usr/local/bin:/usr/bin:/bin",
-        "HOME": os.environ.get("HOME", home) if owner == os.geteuid() else home,
-        **inherited,
-        "LC_ALL": "C",
-        "GIT_TERMINAL_PROMPT": "0",
-        "GIT_OPTIONAL_LOCKS": "0",
-        "GIT_SSH_COMMAND": "ssh -o BatchMode=yes",
-    }
-
-
-def _reason(stderr: str) -> str:
-    """What git said is wrong, in one line, with no password from a URL."""
-    lines = [line.strip().removeprefix("fatal: ") for line in stderr.splitlines() if line.strip()]
-    return re.sub(r"://[^/\s@]+@", "://", "; ".join(lines))[:300] or "nothing"

@@ -5,22 +5,19 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import click
 
-from cis490_receiver.clock import Clock, SystemClock
+from cis490_receiver.clock import SystemClock
 from cis490_receiver.commands.failures import EXIT_FOUND, EXIT_USAGE, Failure
 from cis490_receiver.commands.shared import data_folder, json_option
 from cis490_receiver.config import load
 from cis490_receiver.errors import ConfigError, ReceiverError, StorageFailed
 from cis490_receiver.files import atomic
-from cis490_receiver.gitclone import GitClone, GitConfigError
-from cis490_receiver.models import wall_time
+from cis490_receiver.git.failures import GitConfigError
 from cis490_receiver.policy.gate import GATE_FILE, GateCommit, GateSnapshot
-
-#: How many ids beyond the window are kept, to tell a host that it is behind from one that never was there.
-OLDER: Final = 10_000
+from cis490_receiver.upkeep.gate_clone import GateClone, read_snapshot
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,30 +27,6 @@ class Change:
     snapshot: GateSnapshot
     entered: tuple[GateCommit, ...]
     left: tuple[GateCommit, ...]
-
-
-def read_snapshot(clone: GitClone, ref: str, window: int, clock: Clock, *, fetch: bool) -> GateSnapshot:
-    """Ask git for the last `window` commits of `ref`.
-
-    Raises:
-        GitError: it could not be told.
-    """
-    clone.check()
-    if fetch:
-        clone.fetch(ref)
-    head = clone.resolve(ref)
-    commits = tuple(clone.log(head, window))
-    now_ns = clock.now_ns()
-    return GateSnapshot(
-        repo=str(clone.path),
-        ref=ref,
-        head=head,
-        window=window,
-        commits=commits,
-        older=tuple(clone.older(head, len(commits), OLDER)),
-        refreshed_at_wall=wall_time(now_ns),
-        refreshed_at_ns=now_ns,
-    )
 
 
 def compare(old: GateSnapshot | None, new: GateSnapshot) -> Change:
@@ -91,7 +64,7 @@ def command(fetch: bool, dry_run: bool, as_json: bool) -> None:
     if settings.gate_repo is None:
         raise ConfigError("gate_repo is not set; name the clone of the orchestrator in gate_repo")
     path = data_folder(settings) / GATE_FILE
-    clone = GitClone(settings.gate_repo)
+    clone = GateClone(settings.gate_repo)
     try:
         new = read_snapshot(clone, settings.gate_ref, settings.gate_window, SystemClock(), fetch=fetch)
         change = compare(read_gate_file(path), new)

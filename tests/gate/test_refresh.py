@@ -15,11 +15,14 @@ from typing import Any
 
 import pytest
 
-from cis490_receiver.gitclone import GitClone, GitTimeout
+from cis490_receiver.git.clone import command_to_make
+from cis490_receiver.git.failures import GitTimeout
+from cis490_receiver.upkeep.gate_clone import GateClone
 from tests.conftest import need
 from tests.gate.repos import Repo, World, git_environment, run_command
 
 WINDOW = 3
+OPERATIONS = (Path(__file__).resolve().parents[2] / "docs" / "operations.md").read_text()
 
 
 class Refresher:
@@ -88,6 +91,11 @@ def test_the_last_commits_in_order_with_what_people_know_them_by(any_clone: Refr
     assert snapshot["repo"] == str(any_clone.settings["gate_repo"])
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", snapshot["refreshed_at_wall"])
     assert (any_clone.data_dir / "gate.json").stat().st_mode & 0o777 == 0o640
+
+
+def test_the_page_and_the_messages_make_the_same_clone() -> None:
+    path = Path("/var/lib/cis490-receiver/orchestrator.git")
+    assert f"-- {command_to_make(path)}\n".replace("<url>", "URL") in OPERATIONS
 
 
 def test_a_force_push_is_followed(any_clone: Refresher) -> None:
@@ -381,7 +389,7 @@ def test_a_remote_that_never_answers_is_given_up_with_all_that_git_started(
     path = Path(str(bare.settings["gate_repo"]))
     Repo(path).git("remote", "set-url", "origin", f"http://127.0.0.1:{silent_server}/x.git")
     with pytest.raises(GitTimeout):
-        GitClone(path, fetch_seconds=0.7).fetch("origin/main")
+        GateClone(path, fetch_seconds=0.7).fetch("origin/main")
     deadline = time.monotonic() + 5
     while left := [process for process in Path("/proc").glob("[0-9]*") if speaks_to(process, silent_server)]:
         assert time.monotonic() < deadline, left
