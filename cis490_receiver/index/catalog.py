@@ -129,6 +129,7 @@ class Catalog:
         with journal.stream:
             if _is_to_be_shared(connection, journal) and time.monotonic() >= self._write_again_at:
                 self._share(journal)
+                self._look_at_file(connection)
             # One transaction: nobody changes what is on disk between the look at its position and the query.
             with _transaction(connection, "BEGIN"):
                 _catch_up(connection, journal, self.on_read)
@@ -152,6 +153,13 @@ class Catalog:
         except (sqlite3.OperationalError, OSError) as exc:
             self._write_again_at = time.monotonic() + _RETRY_SECONDS
             log.warning(event("catalog-not-written", reason=exc, remedy="kept in memory until there is room"))
+
+    def _look_at_file(self, connection: sqlite3.Connection) -> None:
+        """Let `connection` see the file that was made meanwhile, if it was opened when there was none."""
+        seen = {name: file for _, name, file in connection.execute("PRAGMA database_list")}
+        if not seen["disk"] and _inode(self._path):
+            connection.execute("DETACH disk")
+            _attach(connection, str(self._path))
 
     @contextlib.contextmanager
     def _borrowed(self) -> Iterator[sqlite3.Connection]:
@@ -205,9 +213,7 @@ def _connect(shared: str, *, scratch: str = "MEMORY") -> sqlite3.Connection:
     )
     try:
         connection.execute(f"PRAGMA temp_store = {scratch}")
-        connection.execute("ATTACH ? AS disk", (shared,))
-        # In KiB, negative: at a million episodes the indexes' hot pages do not fit the default of 2 MB.
-        connection.execute("PRAGMA disk.cache_size = -6000")
+        _attach(connection, shared)
         if connection.execute("PRAGMA disk.user_version").fetchone()[0] != catalog_rows.LAYOUT:
             with _transaction(connection, "BEGIN IMMEDIATE"):
                 # Another process may have been faster.
@@ -220,6 +226,12 @@ def _connect(shared: str, *, scratch: str = "MEMORY") -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def _attach(connection: sqlite3.Connection, shared: str) -> None:
+    connection.execute("ATTACH ? AS disk", (shared,))
+    # In KiB, negative: at a million episodes the indexes' hot pages do not fit the default of 2 MB.
+    connection.execute("PRAGMA disk.cache_size = -6000")
 
 
 @contextlib.contextmanager

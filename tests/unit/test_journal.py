@@ -131,3 +131,31 @@ def test_many_readers_at_once_leave_few_connections_and_each_sees_everything(tmp
     assert 1 <= len(index._catalog._idle) <= IDLE_CONNECTIONS
     index.close()
     assert not index._catalog._idle
+
+
+def test_what_is_on_disk_is_not_kept_in_memory_too(tmp_path: Path) -> None:
+    """The first reader of a long journal makes the catalog; what is appended then stays in memory until it is much."""
+    index = LocalIndex(tmp_path)
+    index.prepare()
+    with index.journal.path.open("ab") as journal:
+        journal.writelines(record(number).to_line() for number in range(4000))
+
+    def rows() -> tuple[int, int, int]:
+        sql = (
+            "SELECT (SELECT count(*) FROM disk.episodes), (SELECT count(*) FROM main.episodes), "
+            "(SELECT count(*) FROM episodes)"
+        )
+        return index._catalog.read(lambda connection: connection.execute(sql).fetchone())
+
+    assert rows() == (4000, 0, 4000)
+    index.append(record(4000))
+    # A line of a name that is there already takes the place of the one on disk.
+    index.append(record(7, size=5))
+    assert rows() == (4000, 2, 4001)
+    assert (found := index.find(record(7).key)) is not None and found.size_bytes == 5
+    [host] = index.hosts()
+    assert (host.episodes, host.size_bytes) == (4001, 4005)
+    again = LocalIndex(tmp_path)
+    assert again.hosts() == [host]
+    index.close()
+    again.close()
