@@ -6,9 +6,10 @@ Who may import whom, kept by tests/test_imports.py:
 module                                          may import, of ours
 ==============================================  ===============================================================
 protocol, errors, logfmt, clock, i_json,        nothing above them
-times, page, progress, keys, tally
+times, page, progress, tally
 stamps, models, filters                         the above; each the ones before it
 archive, files/                                 the above
+configuration/                                  the small ones above; either end's table of keys uses it
 config                                          the above
 git/                                            errors alone; both ends use it
 policy/                                         the small ones, which are all of the above; no flask

@@ -1,8 +1,4 @@
-"""The configuration: a TOML file, overridden by the environment, checked once, frozen.
-
-`CIS490_CONFIG` names the file; every key in it can be overridden by ``CIS490_<KEY>``. Each failure is one
-sentence that names the key, where its value came from, and what to do.
-"""
+"""The receiver's keys: the file that `CIS490_CONFIG` names, each key overridden by ``CIS490_<KEY>``."""
 
 from __future__ import annotations
 
@@ -10,64 +6,41 @@ import dataclasses
 import ipaddress
 import os
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from cis490_receiver import protocol
+from cis490_receiver.configuration.keys import BOOLEAN, PATH, TEXT, Kind, choice, integer, key, size, words
+from cis490_receiver.configuration.loader import Loaded, Table
+from cis490_receiver.configuration.token import TOKEN, read_token
 from cis490_receiver.errors import ConfigError
-from cis490_receiver.keys import BOOLEAN, PATH, TEXT, Kind, choice, integer, key, parse_text, size
-
-ENV_PREFIX: Final = "CIS490_"
-ENV_CONFIG: Final = "CIS490_CONFIG"
-#: Variables under our prefix that belong to the lab host's programs, which may share a machine with us.
-ENV_CLIENT_PREFIX: Final = "CIS490_LAB_"
 
 
 def _folder_or_nothing(value: object) -> str:
-    if not isinstance(value, str):
+    if not isinstance(value, str) or "\0" in value:
         raise ValueError('must be a folder, or "" for none')
     return value.strip()
 
 
-def _token(value: object) -> str:
-    text = parse_text(value)
-    if not re.fullmatch(r"[\x21-\x7e]{1,4096}", text):
-        raise ValueError("must be visible ASCII without spaces; `openssl rand -hex 32` makes one")
-    return text
-
-
-def _commits(value: object) -> tuple[str, ...]:
-    words = value.replace(",", " ").split() if isinstance(value, str) else value
-    if not isinstance(words, list) or not all(
-        isinstance(word, str) and protocol.is_commit(word.lower()) for word in words
-    ):
+def _commit(word: str) -> str:
+    if not protocol.is_commit(word.lower()):
         raise ValueError("must be a list of full commit ids, 40 hex digits each")
-    return tuple(word.lower() for word in words)
+    return word.lower()
 
 
-def _urls(value: object) -> tuple[str, ...]:
-    words = value.split() if isinstance(value, str) else value
-    if not isinstance(words, list) or not all(isinstance(word, str) and "://" in word for word in words):
+def _url(word: str) -> str:
+    if "://" not in word:
         raise ValueError("must be a list of URLs; https://github.com/caronc/apprise/wiki lists their forms")
-    return tuple(words)
+    return word
 
 
-def _addresses(value: object) -> tuple[str, ...]:
-    words = value.replace(",", " ").split() if isinstance(value, str) else value
-    if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
-        raise ValueError("must be a list of IP addresses")
-    return tuple(str(ipaddress.ip_address(word)) for word in words)
-
-
-_FOLDER_OR_NOTHING: Final = Kind(_folder_or_nothing, 'a folder, or "" for none')
-_SOCKET_OR_NOTHING: Final = Kind(_folder_or_nothing, 'a path, or "" for none')
-_TOKEN: Final = Kind(_token, "visible ASCII without spaces")
-_COMMITS: Final = Kind(_commits, "a list of full commit ids, 40 hex digits each")
-_URLS: Final = Kind(_urls, "a list of apprise URLs")
-_ADDRESSES: Final = Kind(_addresses, "a list of IP addresses")
+_FOLDER: Final = Kind(_folder_or_nothing, 'a folder, or "" for none')
+_SOCKET: Final = Kind(_folder_or_nothing, 'a path, or "" for none')
+_COMMITS: Final = words(_commit, "a list of full commit ids, 40 hex digits each")
+_URLS: Final = words(_url, "a list of apprise URLs", separators=r"\s+")
+_ADDRESSES: Final = words(lambda word: str(ipaddress.ip_address(word)), "a list of IP addresses")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,12 +50,12 @@ class Settings:
     data_dir: Path = key(Path("data"), PATH, "folder that holds everything the receiver stores")
     health_dir: str = key(
         "host-health",
-        _FOLDER_OR_NOTHING,
+        _FOLDER,
         'folder of the doctor reports, relative to data_dir; "" turns reports off',
     )
     bind: str = key("127.0.0.1:8490", TEXT, "address: HOST:PORT, [IPV6]:PORT or unix:/path")
     bearer_token: str | None = key(
-        None, _TOKEN, "token that clients present; without one, only loopback", secret=True
+        None, TOKEN, "token that clients present; without one, only loopback", secret=True
     )
     bearer_token_file: Path | None = key(None, PATH, "file that holds the token, instead of it")
     tokens_file: Path | None = key(
@@ -123,9 +96,7 @@ class Settings:
     doctor_stale_hours: int = key(
         48, integer(1, 24 * 90), "age of a host's doctor report that the fleet monitor raises"
     )
-    syslog_address: str = key(
-        "/dev/log", _FOLDER_OR_NOTHING, 'socket that alerts are sent to; "" is standard error'
-    )
+    syslog_address: str = key("/dev/log", _SOCKET, 'socket that alerts are sent to; "" is standard error')
     notify_urls: tuple[str, ...] = key(
         (), _URLS, "where alerts are sent too, as apprise URLs (extra: notify)", secret=True
     )
@@ -156,7 +127,10 @@ class Settings:
         return self.data_dir / self.health_dir if self.health_dir else None
 
 
-FIELDS: Final = {item.name: item for item in dataclasses.fields(Settings)}
+#: Variables that begin with ``CIS490_LAB_`` belong to the lab host's programs, which may share a machine with us.
+TABLE: Final = Table(
+    Settings, prefix="CIS490_", command="cis490-receiver config", foreign_prefix="CIS490_LAB_"
+)
 
 
 def load(environ: Mapping[str, str] = os.environ) -> Settings:
@@ -165,99 +139,46 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
     Raises:
         ConfigError: something in it cannot be used.
     """
-    return load_with_sources(environ)[0]
+    return load_with_sources(environ).settings
 
 
-def load_with_sources(environ: Mapping[str, str] = os.environ) -> tuple[Settings, dict[str, str]]:
-    """`load`, and where each value that is not the default came from.
+def load_with_sources(environ: Mapping[str, str] = os.environ) -> Loaded[Settings]:
+    """`load`, and where each value came from.
 
     Raises:
         ConfigError: as `load`.
     """
-    values: dict[str, Any] = {}
-    sources: dict[str, str] = {}
-    for given in (_from_file(environ), _from_environment(environ)):
-        for name, (raw, where) in given.items():
-            values[name] = _parse(name, raw, where)
-            sources[name] = where
-    settings = _checked(Settings(**values), sources)
-    if settings.bearer_token_file:
-        sources["bearer_token"] = str(settings.bearer_token_file)
-    return settings, sources
-
-
-_Given = dict[str, tuple[object, str]]
-
-
-def _from_file(environ: Mapping[str, str]) -> _Given:
-    name = environ.get(ENV_CONFIG)
-    if name is None:
-        return {}
-    try:
-        with open(name, "rb") as stream:
-            table = tomllib.load(stream)
-    except OSError as exc:
-        raise ConfigError(
-            f"{ENV_CONFIG}: cannot read {name}: {exc.strerror}; name a file that exists and can be read"
-        ) from exc
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
-        raise ConfigError(f"{name} is not valid TOML: {exc}") from exc
-    return {key: (value, name) for key, value in table.items()}
-
-
-def _from_environment(environ: Mapping[str, str]) -> _Given:
-    given: _Given = {}
-    for name, value in environ.items():
-        ours = name.startswith(ENV_PREFIX) and not name.startswith(ENV_CLIENT_PREFIX)
-        if ours and name != ENV_CONFIG:
-            given[name.removeprefix(ENV_PREFIX).lower()] = (value, f"the environment ({name})")
-    return given
-
-
-def _parse(key: str, raw: object, where: str) -> Any:
-    if key not in FIELDS:
-        hint = _nearest(key)
-        raise ConfigError(f"unknown key {key} in {where}{hint}; `cis490-receiver config` lists the keys")
-    try:
-        return FIELDS[key].metadata["parse"](raw)
-    except ValueError as exc:
-        shown = "" if FIELDS[key].metadata["secret"] else f" (it is {raw!r})"
-        raise ConfigError(f"{key} in {where} {exc}{shown}") from None
-
-
-def _nearest(key: str) -> str:
-    import difflib
-
-    close = difflib.get_close_matches(key, FIELDS, n=1)
-    return f" (did you mean {close[0]}?)" if close else ""
-
-
-def _checked(settings: Settings, sources: Mapping[str, str]) -> Settings:
+    loaded = TABLE.load(environ)
+    settings, sources = loaded.settings, dict(loaded.sources)
     if settings.bearer_token and settings.bearer_token_file:
         raise ConfigError("bearer_token and bearer_token_file are both set; keep one of them")
     if settings.bearer_token_file:
-        settings = dataclasses.replace(settings, bearer_token=_read_token(settings.bearer_token_file))
-    reachable = not is_local(settings.bind)
+        settings = dataclasses.replace(settings, bearer_token=_token_of(settings.bearer_token_file))
+        sources["bearer_token"] = str(settings.bearer_token_file)
+    _check_reach(settings, sources)
+    return Loaded(settings, sources)
+
+
+def _token_of(path: Path) -> str:
+    try:
+        return read_token(path)
+    except OSError as exc:
+        raise ConfigError(
+            f"bearer_token_file: cannot read {path}: {exc.strerror}; put the token into it, readable by the receiver"
+        ) from exc
+    except ValueError as exc:
+        raise ConfigError(f"bearer_token_file: the content of {path} {exc}") from None
+
+
+def _check_reach(settings: Settings, sources: Mapping[str, str]) -> None:
     guarded = settings.bearer_token is not None or settings.tokens_file is not None
-    if reachable and not guarded and not settings.allow_unauthenticated:
+    if not is_local(settings.bind) and not guarded and not settings.allow_unauthenticated:
         where = sources.get("bind", "the defaults")
         raise ConfigError(
             f"bind in {where} is {settings.bind}, which others can reach, and no token is set; set "
             "bearer_token_file (or bearer_token), bind to 127.0.0.1 or a unix socket, or say "
             "allow_unauthenticated = true"
         )
-    return settings
-
-
-def _read_token(path: Path) -> str:
-    try:
-        return _token(path.read_text(encoding="utf-8"))
-    except OSError as exc:
-        raise ConfigError(
-            f"bearer_token_file: cannot read {path}: {exc.strerror}; create it, readable by the receiver"
-        ) from exc
-    except ValueError as exc:
-        raise ConfigError(f"bearer_token_file: the content of {path} {exc}") from None
 
 
 def is_local(bind: str) -> bool:

@@ -12,8 +12,8 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / "cis490_receiver"
 NAME = "cis490_receiver"
 
-LEAVES = {"protocol", "errors", "logfmt", "clock", "i_json", "times", "page", "progress", "keys", "tally"}
-SMALL = LEAVES | {"stamps", "models", "filters", "archive", "files", "config"}
+LEAVES = {"protocol", "errors", "logfmt", "clock", "i_json", "times", "page", "progress", "tally"}
+SMALL = LEAVES | {"stamps", "models", "filters", "archive", "files", "configuration", "config"}
 BASES = {"storage.base", "index.base"}
 INTAKE = SMALL | BASES | {"policy"}
 
@@ -27,7 +27,6 @@ ALLOWED: dict[str, set[str]] = {
     "times": set(),
     "page": set(),
     "progress": {"page"},
-    "keys": {"protocol"},
     "tally": {"logfmt"},
     "stamps": {"protocol"},
     "models": LEAVES | {"stamps"},
@@ -35,7 +34,8 @@ ALLOWED: dict[str, set[str]] = {
     "archive": LEAVES,
     "files": LEAVES,
     "git": {"errors"},
-    "config": LEAVES | {"models", "files"},
+    "configuration": LEAVES | {"files"},
+    "config": LEAVES | {"files", "configuration"},
     "policy": SMALL,
     "storage": SMALL,
     "index": SMALL,

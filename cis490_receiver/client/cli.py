@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from cis490_receiver import i_json, protocol
-from cis490_receiver.client.config import LabHost, load
+from cis490_receiver.client.config import TABLE, LabHost, load_with_sources
+from cis490_receiver.configuration.explain import config_command
+from cis490_receiver.configuration.loader import Loaded
 from cis490_receiver.errors import ConfigError
 from cis490_receiver.page import say
 
@@ -29,8 +31,12 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print one JS
 
 def configuration() -> LabHost:
     """The host's configuration; ends the program with status 2 and one sentence when it cannot be used."""
+    return _configuration_with_sources().settings
+
+
+def _configuration_with_sources() -> Loaded[LabHost]:
     try:
-        return load()
+        return load_with_sources()
     except ConfigError as exc:
         say(exc.message, label=f"{Path(sys.argv[0]).name}: ", err=True)
         sys.exit(EXIT_USAGE)
@@ -245,3 +251,6 @@ def cert_fetch(force: bool) -> None:
     except (RenewalFailed, OSError) as exc:
         click.echo(f"cis490-shipper: {exc}; the certificate in force stays", err=True)
         sys.exit(EXIT_FOUND)
+
+
+main.add_command(config_command(TABLE, _configuration_with_sources))

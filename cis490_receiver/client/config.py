@@ -1,48 +1,36 @@
-"""A lab host's configuration: lab-host.toml, overridden by the environment, checked once, frozen.
-
-`CIS490_LAB_CONFIG` names the file; every key can be overridden by ``CIS490_LAB_<KEY>``. Each failure is one sentence
-that names the key, where its value came from, and what to do.
-"""
+"""A lab host's keys: lab-host.toml, or the file that `CIS490_LAB_CONFIG` names, each overridden by
+``CIS490_LAB_<KEY>``."""
 
 from __future__ import annotations
 
 import dataclasses
 import os
-import re
 import socket
-import tomllib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 from urllib.parse import urlsplit
 
 from cis490_receiver import protocol
+from cis490_receiver.configuration.keys import (
+    BOOLEAN,
+    PATH,
+    REQUIRED,
+    TEXT,
+    Kind,
+    choice,
+    integer,
+    key,
+    parse_text,
+    size,
+)
+from cis490_receiver.configuration.loader import Loaded, Table
 from cis490_receiver.errors import ConfigError
-
-ENV_PREFIX: Final = "CIS490_LAB_"
-ENV_CONFIG: Final = "CIS490_LAB_CONFIG"
-DEFAULT_FILE: Final = Path("/etc/cis490-lab-host/lab-host.toml")
-
-#: How an episode is looked at before it is shipped: decoded to its end, or only seen to be complete.
-CHECKS: Final = ("full", "frames")
-_UNITS: Final = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
-_SIZE: Final = re.compile(r"([0-9]{1,18})\s*([KMGT]?)(?:i?B)?", re.IGNORECASE)
-_BOOLEANS: Final = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str) or not value.strip():
-        raise ValueError("must be a text that is not empty")
-    return value.strip()
-
-
-def _path(value: object) -> Path:
-    return Path(_text(value)).expanduser().absolute()
 
 
 def _url(value: object) -> str:
-    text = _text(value).rstrip("/")
+    text = parse_text(value).rstrip("/")
     try:
         parts = urlsplit(text)
         usable = parts.scheme in ("http", "https") and parts.hostname and (parts.port or 1) > 0
@@ -54,43 +42,10 @@ def _url(value: object) -> str:
 
 
 def _id(value: object) -> str:
-    text = _text(value)
+    text = parse_text(value)
     if not protocol.is_valid_id(text):
         raise ValueError("must be 1 to 128 of A-Z a-z 0-9 . _ -, the first a letter or digit, without ..")
     return text
-
-
-def _boolean(value: object) -> bool:
-    if isinstance(value, str):
-        value = _BOOLEANS.get(value.strip().lower())
-    if not isinstance(value, bool):
-        raise ValueError("must be true or false")
-    return value
-
-
-def _integer(minimum: int, maximum: int) -> Callable[[object], int]:
-    def parse(value: object) -> int:
-        if isinstance(value, str) and re.fullmatch(r"\s*[0-9]{1,18}\s*", value):
-            value = int(value)
-        if isinstance(value, bool) or not isinstance(value, int) or not minimum <= value <= maximum:
-            raise ValueError(f"must be a whole number from {minimum} to {maximum}")
-        return value
-
-    return parse
-
-
-def _size(value: object) -> int:
-    if isinstance(value, str) and (match := _SIZE.fullmatch(value.strip())):
-        value = int(match[1]) * _UNITS[match[2].upper()]
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise ValueError('must be a number of bytes, such as 1073741824 or "1GiB"')
-    return value
-
-
-def _check(value: object) -> str:
-    if value not in CHECKS:
-        raise ValueError(f"must be one of {', '.join(CHECKS)}")
-    return str(value)
 
 
 def _command(value: object) -> tuple[str, ...]:
@@ -102,39 +57,53 @@ def _command(value: object) -> tuple[str, ...]:
     return tuple(words)
 
 
-def _key(parse: Callable[[object], Any], doc: str, default: Any = dataclasses.MISSING) -> Any:
-    return field(default=default, metadata={"parse": parse, "doc": doc})
+_URL: Final = Kind(_url, "an address such as https://receiver.lab.internal")
+_ID: Final = Kind(_id, "1 to 128 of A-Z a-z 0-9 . _ -, the first a letter or digit, without ..")
+_COMMAND: Final = Kind(_command, "a command as a list of words")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabHost:
     """The effective configuration. One field a key; units are in the names."""
 
-    receiver_url: str = _key(_url, "the receiver's address, with the name that its certificate bears")
-    spool_dir: Path = _key(_path, "folder into which the recorder puts episodes")
-    host_id: str = _key(_id, "this host's name in the fleet", "")
-    token_file: Path | None = _key(_path, "file that holds the bearer token", None)
-    client_cert: Path | None = _key(_path, "certificate that this host shows", None)
-    client_key: Path | None = _key(_path, "its private key", None)
-    ca_file: Path | None = _key(_path, "authority that signed the receiver's certificate", None)
-    orchestrator_dir: Path = _key(_path, "the orchestrator's git clone", Path("/opt/orchestrator"))
-    orchestrator_ref: str = _key(_text, "the branch that it follows", "origin/main")
-    wireguard_interface: str = _key(_text, 'network interface to the receiver; "none" for none', "wg0")
-    keep_shipped: bool = _key(_boolean, "keep what was shipped in shipped/ while there is room", True)
-    disk_reserve_bytes: int = _key(_size, "free space below which shipped/ is cleared, oldest first", 2 << 30)
-    settle_seconds: int = _key(_integer(0, 86400), "a file that did not change for so long is finished", 10)
-    check: str = _key(_check, "how an episode is read before it is shipped: full or frames", "full")
-    checks_dir: Path = _key(_path, "folder of local checks", Path("/etc/cis490-lab-host/checks.d"))
-    kvm_required: bool = _key(_boolean, "whether this host needs /dev/kvm and QEMU", True)
-    connect_seconds: int = _key(_integer(1, 600), "time to reach the receiver", 10)
-    idle_seconds: int = _key(_integer(1, 3600), "longest pause in an exchange", 60)
-    renew_command: tuple[str, ...] = _key(
-        _command, "writes a new certificate and key to $NEW_CERT and $NEW_KEY", ()
+    receiver_url: str = key(
+        REQUIRED, _URL, "the receiver's address, with the name that its certificate bears"
     )
-    renew_days: int = _key(_integer(1, 3650), "days before its end at which a certificate is renewed", 30)
+    spool_dir: Path = key(REQUIRED, PATH, "folder into which the recorder puts episodes")
+    host_id: str = key(None, _ID, "this host's name in the fleet; without it, the machine's own")
+    token_file: Path | None = key(None, PATH, "file that holds the bearer token")
+    client_cert: Path | None = key(None, PATH, "certificate that this host shows")
+    client_key: Path | None = key(None, PATH, "its private key")
+    ca_file: Path | None = key(None, PATH, "authority that signed the receiver's certificate")
+    orchestrator_dir: Path = key(Path("/opt/orchestrator"), PATH, "the orchestrator's git clone")
+    orchestrator_ref: str = key("origin/main", TEXT, "the branch that it follows")
+    wireguard_interface: str = key("wg0", TEXT, 'network interface to the receiver; "none" for none')
+    keep_shipped: bool = key(True, BOOLEAN, "keep what was shipped in shipped/ while there is room")
+    disk_reserve_bytes: int = key(
+        2 << 30, size(0), "free space below which shipped/ is cleared, oldest first"
+    )
+    settle_seconds: int = key(10, integer(0, 86400), "a file that did not change for so long is finished")
+    check: str = key(
+        "full",
+        choice("full", "frames"),
+        "how an episode is read before it is shipped: decoded to its end, or only seen to be complete",
+    )
+    checks_dir: Path = key(Path("/etc/cis490-lab-host/checks.d"), PATH, "folder of local checks")
+    kvm_required: bool = key(True, BOOLEAN, "whether this host needs /dev/kvm and QEMU")
+    connect_seconds: int = key(10, integer(1, 600), "time to reach the receiver")
+    idle_seconds: int = key(60, integer(1, 3600), "longest pause in an exchange")
+    renew_command: tuple[str, ...] = key(
+        (), _COMMAND, "writes a new certificate and key to $NEW_CERT and $NEW_KEY"
+    )
+    renew_days: int = key(30, integer(1, 3650), "days before its end at which a certificate is renewed")
 
 
-FIELDS: Final = {item.name: item for item in dataclasses.fields(LabHost)}
+TABLE: Final = Table(
+    LabHost,
+    prefix="CIS490_LAB_",
+    command="cis490-shipper config",
+    default_file=Path("/etc/cis490-lab-host/lab-host.toml"),
+)
 
 
 def load(environ: Mapping[str, str] = os.environ) -> LabHost:
@@ -143,63 +112,23 @@ def load(environ: Mapping[str, str] = os.environ) -> LabHost:
     Raises:
         ConfigError: something in it cannot be used.
     """
-    values = {}
-    for given in (_from_file(environ), _from_environment(environ)):
-        for key, (raw, where) in given.items():
-            values[key] = _parse(key, raw, where)
-    values.setdefault("host_id", _own_name())
-    for key in ("receiver_url", "spool_dir"):
-        if key not in values:
-            raise ConfigError(f"{key} is not set; set it in {_file(environ)} or as {ENV_PREFIX}{key.upper()}")
-    host = LabHost(**values)
+    return load_with_sources(environ).settings
+
+
+def load_with_sources(environ: Mapping[str, str] = os.environ) -> Loaded[LabHost]:
+    """`load`, and where each value came from.
+
+    Raises:
+        ConfigError: as `load`.
+    """
+    loaded = TABLE.load(environ)
+    host, sources = loaded.settings, dict(loaded.sources)
+    if "host_id" not in sources:
+        host = dataclasses.replace(host, host_id=_own_name())
+        sources["host_id"] = "this machine's name"
     if (host.client_cert is None) != (host.client_key is None):
         raise ConfigError("client_cert and client_key go together; set both, or none where no TLS is used")
-    return host
-
-
-_Given = dict[str, tuple[object, str]]
-
-
-def _file(environ: Mapping[str, str]) -> Path:
-    return Path(environ.get(ENV_CONFIG) or DEFAULT_FILE)
-
-
-def _from_file(environ: Mapping[str, str]) -> _Given:
-    path = _file(environ)
-    if ENV_CONFIG not in environ and not path.exists():
-        return {}
-    try:
-        with open(path, "rb") as stream:
-            table = tomllib.load(stream)
-    except OSError as exc:
-        raise ConfigError(
-            f"cannot read {path}: {exc.strerror}; name another file in {ENV_CONFIG}, or run this as a user "
-            "who may read it"
-        ) from exc
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
-        raise ConfigError(f"{path} is not valid TOML: {exc}") from exc
-    return {key: (value, str(path)) for key, value in table.items()}
-
-
-def _from_environment(environ: Mapping[str, str]) -> _Given:
-    return {
-        name.removeprefix(ENV_PREFIX).lower(): (value, f"the environment ({name})")
-        for name, value in environ.items()
-        if name.startswith(ENV_PREFIX) and name != ENV_CONFIG
-    }
-
-
-def _parse(key: str, raw: object, where: str) -> Any:
-    if key not in FIELDS:
-        import difflib
-
-        close = difflib.get_close_matches(key, FIELDS, n=1)
-        hint = f" (did you mean {close[0]}?)" if close else ""
-        raise ConfigError(f"unknown key {key} in {where}{hint}; the keys are {', '.join(FIELDS)}")
-    try:
-        return FIELDS[key].metadata["parse"](raw)
-    except ValueError as exc:
-        raise ConfigError(f"{key} in {where} {exc} (it is {raw!r})") from None
+    return Loaded(host, sources)
 
 
 def _own_name() -> str:

@@ -24,6 +24,7 @@ from urllib.parse import urlsplit
 from cis490_receiver import i_json, protocol
 from cis490_receiver.client import connection, failures, wire
 from cis490_receiver.client.config import LabHost
+from cis490_receiver.configuration.token import read_token
 from cis490_receiver.errors import CommitRejected, HostMismatch, MalformedCommit, MissingCommit, ScopeMissing
 
 #: From this size on, a body is announced and preceded by questions that cost nothing.
@@ -258,14 +259,13 @@ class Transport:
         if path is None:
             return None
         try:
-            text = path.read_text(encoding="ascii").strip()
-        except (OSError, ValueError) as exc:
+            return read_token(path)
+        except OSError as exc:
             raise failures.TokenRefused(
                 f"token_file {path} cannot be read: {connection.reason(exc)}"
             ) from exc
-        if not text or any(not "!" <= character <= "~" for character in text):
-            raise failures.TokenRefused(f"token_file {path} holds no token")
-        return text
+        except ValueError as exc:
+            raise failures.TokenRefused(f"token_file: the content of {path} {exc}") from None
 
 
 def receiver_failed(reply: Reply) -> failures.TransportFailed:

@@ -13,6 +13,7 @@ from cis490_receiver import logfmt, page
 from cis490_receiver.commands.failures import interrupted
 from cis490_receiver.commands.filters import chosen, filter_options
 from cis490_receiver.commands.shared import json_option, quiet_option
+from cis490_receiver.configuration.token import read_token
 from cis490_receiver.progress import on_standard_error
 from cis490_receiver.trainer.mirror import NOT_THERE, Mirror, Result
 from cis490_receiver.trainer.remote import MirrorFailed, Remote
@@ -82,12 +83,11 @@ def _remote(
 
 def _read_token(path: Path) -> str:
     try:
-        token = path.read_text(encoding="ascii").strip()
-    except (OSError, ValueError) as exc:
-        raise click.UsageError(f"--token-file {path} cannot be read: {exc}") from None
-    if not token or any(not " " < letter <= "~" for letter in token):
-        raise click.UsageError(f"--token-file {path} must hold one token and nothing else")
-    return token
+        return read_token(path)
+    except OSError as exc:
+        raise click.UsageError(f"--token-file {path} cannot be read: {exc.strerror}") from None
+    except ValueError as exc:
+        raise click.UsageError(f"--token-file: the content of {path} {exc}") from None
 
 
 def _print(result: Result, as_json: bool) -> None:

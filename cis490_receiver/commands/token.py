@@ -17,6 +17,8 @@ from cis490_receiver.commands.shared import json_option
 from cis490_receiver.config import load
 from cis490_receiver.errors import ConfigError
 from cis490_receiver.files import atomic
+from cis490_receiver.files.small import read_small
+from cis490_receiver.files.watched import MAX_BYTES
 from cis490_receiver.policy.tokens import SCOPES, Token, format_tokens, is_host_pattern, parse_tokens
 
 
@@ -107,11 +109,13 @@ def _path() -> Path:
 
 def _read(path: Path) -> list[Token]:
     try:
-        return parse_tokens(path.read_text(encoding="utf-8"))
+        return parse_tokens(read_small(path, MAX_BYTES).decode("utf-8"))
     except FileNotFoundError:
         return []
-    except (OSError, ValueError) as exc:
-        raise ConfigError(f"tokens_file: cannot read {path}: {exc}") from exc
+    except OSError as exc:
+        raise ConfigError(f"tokens_file: cannot read {path}: {exc.strerror}") from exc
+    except ValueError as exc:
+        raise ConfigError(f"tokens_file: {path} cannot be used: {exc}") from exc
 
 
 def _change(path: Path, change: Callable[[list[Token]], list[Token]]) -> None:

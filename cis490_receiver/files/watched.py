@@ -18,6 +18,8 @@ T = TypeVar("T")
 
 #: How long a worker may go on with what it has before it looks at the file again, in seconds.
 RECHECK_SECONDS: Final = 0.5
+#: A file that has more is damaged.
+MAX_BYTES: Final = 64 << 20
 
 _Identity = tuple[int, int, int]
 
@@ -70,7 +72,10 @@ class WatchedFile(Generic[T]):
                 seen = _identity(os.fstat(stream.fileno()))
                 if seen == self._seen:
                     return
-                content = self._parse(stream.read())
+                text = stream.read(MAX_BYTES + 1)
+                if len(text) > MAX_BYTES:
+                    raise ValueError(f"it has more than {MAX_BYTES} bytes")
+                content = self._parse(text)
         except FileNotFoundError:
             self._content = None
             self._report("missing", "no such file", seen)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from cis490_receiver.client.config import FIELDS, LabHost, load
+from cis490_receiver.client.config import TABLE, LabHost, load
 from cis490_receiver.client.doctor.machine import UNITS
 from tests.conftest import need
 from tests.ops.test_install import picture
@@ -139,12 +139,12 @@ def test_the_configuration_that_is_installed_names_every_key_and_its_default() -
     text = (ROOT / "etc" / "lab-host.toml").read_text()
     uncommented = re.sub(r"^# (\w+ = )", r"\1", text, flags=re.MULTILINE)
     keys = tomllib.loads(uncommented)
-    assert set(keys) == set(FIELDS)
+    assert set(keys) == set(TABLE.keys)
     load({"CIS490_LAB_CONFIG": str(ROOT / "etc" / "lab-host.toml")})
     defaults = LabHost(receiver_url="x", spool_dir=Path())
     for key in re.findall(r"^# (\w+) = ", text, re.MULTILINE):
         if key not in ("host_id", "renew_command"):
-            assert FIELDS[key].metadata["parse"](keys[key]) == getattr(defaults, key), key
+            assert TABLE.keys[key].kind.parse(keys[key]) == getattr(defaults, key), key
 
 
 def test_the_page_explains_every_log_event_and_its_commands_are_shell() -> None:

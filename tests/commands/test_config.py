@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from cis490_receiver.config import FIELDS
-from cis490_receiver.keys import size, written_size
+from cis490_receiver.config import TABLE
+from cis490_receiver.configuration.keys import size, written_size
 from tests.commands.running import answer, run
 
 SECRET = "0123456789abcdef-never-shown"
@@ -20,13 +20,14 @@ def test_each_key_has_its_value_default_range_source_and_meaning(tmp_path: Path)
     file.write_text(f"gate_window = 7\nmax_episode_bytes = '2GiB'\nbearer_token_file = '{token}'\n")
     done = run("config", "--explain", "--json", config=file, gate_window=9)
     keys = answer(done)
-    assert list(keys) == list(FIELDS)
+    assert list(keys) == list(TABLE.keys)
     assert keys["gate_window"] == {
         "value": 9,
         "written": 9,
         "default": 50,
         "allowed": "a whole number from 1 to 100000",
         "source": "the environment (CIS490_GATE_WINDOW)",
+        "required": False,
         "doc": "how many of its last commits are accepted",
     }
     most = keys["max_episode_bytes"]

@@ -36,10 +36,33 @@ class Kind:
     write: Callable[[Any], Any] = as_it_is
 
 
+#: In place of a default: the key must be set.
+REQUIRED: Final[Any] = dataclasses.MISSING
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A key of a table."""
+
+    name: str
+    #: Its value when nobody sets it; REQUIRED when somebody has to.
+    default: Any
+    kind: Kind
+    #: What it means, for people.
+    doc: str
+    #: Whether its value is never shown.
+    secret: bool
+
+
 def key(default: Any, kind: Kind, doc: str, *, secret: bool = False) -> Any:
-    """A dataclass field that is a key: its value when nobody sets it, its kind, what it means, whether it is shown."""
-    metadata = {"parse": kind.parse, "kind": kind, "doc": doc, "secret": secret}
+    """A dataclass field that is a key, with what `Key` says of it."""
+    metadata = {"kind": kind, "doc": doc, "secret": secret}
     return dataclasses.field(default=default, metadata=metadata, repr=not secret)
+
+
+def keys_of(table: type[Any]) -> dict[str, Key]:
+    """The keys of a dataclass whose fields were made by `key`, in their order."""
+    return {item.name: Key(item.name, item.default, **item.metadata) for item in dataclasses.fields(table)}
 
 
 def parse_text(value: object) -> str:
@@ -48,11 +71,16 @@ def parse_text(value: object) -> str:
     """
     if not isinstance(value, str) or not value.strip():
         raise ValueError("must be a text that is not empty")
+    if "\0" in value:
+        raise ValueError("must not have a zero byte in it")
     return value.strip()
 
 
 def _parse_path(value: object) -> Path:
-    return Path(parse_text(value)).expanduser().absolute()
+    try:
+        return Path(parse_text(value)).expanduser().absolute()
+    except RuntimeError:
+        raise ValueError("begins with a home folder that does not exist") from None
 
 
 def _parse_boolean(value: object) -> bool:
@@ -114,3 +142,16 @@ def choice(*allowed: str) -> Kind:
         return value.strip().lower()
 
     return Kind(parse, f"one of {words}")
+
+
+def words(each: Callable[[str], str], allowed: str, *, separators: str = r"[\s,]+") -> Kind:
+    """A list of words, each of which `each` reads; in the environment they stand between `separators` (a regular
+    expression)."""
+
+    def parse(value: object) -> tuple[str, ...]:
+        found = [word for word in re.split(separators, value) if word] if isinstance(value, str) else value
+        if not isinstance(found, list) or not all(isinstance(word, str) for word in found):
+            raise ValueError(f"must be {allowed}")
+        return tuple(each(word) for word in found)
+
+    return Kind(parse, allowed)
