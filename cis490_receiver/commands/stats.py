@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Final
 
 import click
 
@@ -11,8 +13,19 @@ from cis490_receiver import page
 from cis490_receiver.backends import use_backends
 from cis490_receiver.commands.shared import index_folder, json_option, quiet_option
 from cis490_receiver.config import load
-from cis490_receiver.index.local import Total
+from cis490_receiver.filters import Filters
+from cis490_receiver.index.base import KIND, Total
 from cis490_receiver.progress import on_standard_error
+
+#: More rows than a table can have.
+_ALL: Final = 1 << 62
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    name: str
+    episodes: int
+    size_bytes: int
 
 
 @click.command("stats")
@@ -29,9 +42,9 @@ def command(days: int, quiet: bool, as_json: bool) -> None:
     with on_standard_error(quiet=quiet) as progress:
         index.tell_progress(progress)
         tables = {
-            "by_host": index.totals_by_host(),
-            "by_type": index.totals_by_type(),
-            "by_day": index.totals_by_day(days),
+            "by_host": _rows(index.totals(Filters(), ["host_id"], limit=_ALL)),
+            "by_type": _rows(index.totals(Filters(), KIND, limit=_ALL)),
+            "by_day": _rows(index.totals(Filters(), ["day"], limit=_ALL)[-days:]),
         }
     if as_json:
         click.echo(
@@ -42,7 +55,14 @@ def command(days: int, quiet: bool, as_json: bool) -> None:
         click.echo(_table(title, tables[rows]))
 
 
-def _table(title: str, rows: list[Total]) -> str:
+def _rows(totals: Sequence[Total]) -> list[_Row]:
+    return [
+        _Row(" ".join(value or "-" for value in total.group.values()), total.episodes, total.size_bytes)
+        for total in totals
+    ]
+
+
+def _table(title: str, rows: list[_Row]) -> str:
     width = max([len(title), *(len(row.name) for row in rows)])
     lines = [f"{title.ljust(width)}  {'episodes':>10}  {'size':>10}"]
     lines += [f"{row.name.ljust(width)}  {row.episodes:>10}  {page.size(row.size_bytes):>10}" for row in rows]

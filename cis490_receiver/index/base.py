@@ -5,8 +5,9 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, BinaryIO, Protocol
+from typing import Any, BinaryIO, Final, Protocol
 
+from cis490_receiver import stamps
 from cis490_receiver.filters import Filters
 from cis490_receiver.models import Episode, EpisodeKey, Rejection, Report
 
@@ -30,6 +31,25 @@ class HostSummary:
     size_bytes: int
     last_episode_id: str
     last_code_commit: str | None
+
+
+#: What kind of episode it is: the stamps that have a fixed set of values.
+KIND: Final = tuple(declared.name for declared in stamps.DECLARED if declared.grammar.allowed)
+#: What episodes are counted by: the host, the day of arrival (UTC), the kind.
+DIMENSIONS: Final = ("host_id", "day", *KIND)
+
+
+@dataclass(frozen=True, slots=True)
+class Total:
+    """How many episodes, and how many bytes, are in one group.
+
+    Attributes:
+        group: its value of each dimension that was asked for; a day is ``YYYY-MM-DD``, an absent stamp None.
+    """
+
+    group: Mapping[str, str | None]
+    episodes: int
+    size_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +124,19 @@ class EpisodeIndex(Protocol):
 
     def hosts(self) -> Sequence[HostSummary]:
         """A summary for every host that has a record, sorted by host. Costs what there are hosts."""
+        ...
+
+    def totals(self, filters: Filters, by: Sequence[str], *, limit: int) -> Sequence[Total]:
+        """The sums over the episodes that pass `filters`, one for each group that has any, at most `limit`, sorted by
+        the group. `by` names some of `DIMENSIONS`; none makes one group of all.
+
+        Costs what there are groups where it is asked for no more than the kind and either host or day, or for host, day
+        and type, and the filters are among these, of whole days. Else it costs what there are episodes that pass."""
+        ...
+
+    def arrivals(self, since_ns: int, step_ns: int, steps: int) -> Mapping[str, Sequence[int]]:
+        """How many episodes came in each of `steps` intervals of `step_ns` nanoseconds from `since_ns` on, for each
+        host that sent any. Costs what there are episodes in that time, though little for each."""
         ...
 
     def unstamped_since(self, ns: int) -> Mapping[str, int]:

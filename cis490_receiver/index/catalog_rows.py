@@ -16,6 +16,7 @@ from collections.abc import Iterable
 from dataclasses import fields
 from typing import Final
 
+from cis490_receiver.index import sums
 from cis490_receiver.logfmt import event
 from cis490_receiver.models import EPISODE_FIELDS, Episode
 from cis490_receiver.stamps import DECLARED
@@ -45,9 +46,10 @@ _TABLES: Final = (
     )
     """,
     "INSERT INTO {schema}.position VALUES ('', 0, '', 0)",
+    *sums.TABLES,
 )
 _INDEXES: Final = {
-    "by_time": "received_at_ns",
+    "by_time": "received_at_ns, host_id",
     "by_host": "host_id, received_at_ns",
     "by_kind": "episode_type, benign_profile, received_at_ns",
     **{f"by_{declared.name}": f"{declared.name}, received_at_ns" for declared in DECLARED if declared.filter},
@@ -82,6 +84,7 @@ _VIEWS: Final = (
         FROM host_parts GROUP BY host_id
     ) USING (host_id)
     """,
+    *sums.VIEWS,
 )
 
 _ROW: Final = operator.attrgetter(*EPISODE_FIELDS)
@@ -92,8 +95,7 @@ _FROM_ROWID: Final = f"""
 SELECT {", ".join(EPISODE_FIELDS)} FROM {{schema}}.episodes
 WHERE rowid >= ? AND ('{{schema}}' = 'main' OR rowid NOT IN (SELECT id FROM main.replaced)) ORDER BY rowid LIMIT 1
 """
-_SIZE_OF: Final = "SELECT size_bytes FROM {schema}.episodes WHERE host_id = ? AND episode_id = ?"
-_DELETE: Final = "DELETE FROM {schema}.episodes WHERE host_id = ? AND episode_id = ?"
+_NAMED: Final = "{schema}.episodes WHERE host_id = ? AND episode_id = ?"
 _UNCOUNT_HOST: Final = """
 UPDATE {schema}.hosts SET episodes = episodes - 1, size_bytes = size_bytes - ? WHERE host_id = ?
 """
@@ -142,6 +144,7 @@ def empty(connection: sqlite3.Connection, schema: str) -> None:
     """Take out every row of one set."""
     for table in ("episodes", "hosts", *(["replaced"] if schema == "main" else [])):
         connection.execute(f"DELETE FROM {schema}.{table}")
+    sums.empty(connection, schema)
     connection.execute(
         f"UPDATE {schema}.position SET generation = '', offset = 0, fingerprint = '', bad_lines = 0"
     )
@@ -166,12 +169,18 @@ def add(connection: sqlite3.Connection, schema: str, lines: Iterable[bytes]) -> 
 
 def _replace_since(connection: sqlite3.Connection, rowid: int) -> None:
     """Hide what is on disk of the episodes that were taken into memory behind `rowid`."""
-    connection.execute(
-        "INSERT INTO main.replaced SELECT d.rowid, d.host_id, d.size_bytes FROM main.episodes AS m "
+    on_disk = connection.execute(
+        "SELECT d.rowid FROM main.episodes AS m "
         "CROSS JOIN disk.episodes AS d ON d.host_id = m.host_id AND d.episode_id = m.episode_id "
         "WHERE m.rowid > ? AND d.rowid NOT IN (SELECT id FROM main.replaced)",
         (rowid,),
-    )
+    ).fetchall()
+    for row in on_disk:
+        sums.count(connection, "main", -1, "disk.episodes WHERE rowid = ?", row)
+        connection.execute(
+            "INSERT INTO main.replaced SELECT rowid, host_id, size_bytes FROM disk.episodes WHERE rowid = ?",
+            row,
+        )
 
 
 def _add(connection: sqlite3.Connection, schema: str, episodes: list[Episode]) -> None:
@@ -182,6 +191,7 @@ def _add(connection: sqlite3.Connection, schema: str, episodes: list[Episode]) -
     connection.executemany(_INSERT_NEW.format(schema=schema), map(_ROW, episodes))
     if connection.total_changes - before == len(episodes):
         _count(connection, schema, episodes)
+        sums.count(connection, schema, 1, f"{schema}.episodes WHERE rowid > ?", (newest,))
         return
     # A savepoint to go back to would cost half as much again, for what hardly ever happens.
     connection.execute(f"DELETE FROM {schema}.episodes WHERE rowid > ?", (newest,))
@@ -196,12 +206,15 @@ def _newest(connection: sqlite3.Connection, schema: str) -> int:
 
 def _add_one(connection: sqlite3.Connection, schema: str, episode: Episode) -> None:
     name = (episode.host_id, episode.episode_id)
-    known = connection.execute(_SIZE_OF.format(schema=schema), name).fetchone()
+    this = _NAMED.format(schema=schema)
+    known = connection.execute(f"SELECT size_bytes FROM {this}", name).fetchone()
     if known is not None:
-        connection.execute(_DELETE.format(schema=schema), name)
+        sums.count(connection, schema, -1, this, name)
+        connection.execute(f"DELETE FROM {this}", name)
         connection.execute(_UNCOUNT_HOST.format(schema=schema), (known[0], episode.host_id))
     connection.execute(_INSERT_NEW.format(schema=schema), _ROW(episode))
     _count(connection, schema, [episode])
+    sums.count(connection, schema, 1, this, name)
 
 
 def _count(connection: sqlite3.Connection, schema: str, episodes: Iterable[Episode]) -> None:

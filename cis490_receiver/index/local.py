@@ -9,16 +9,17 @@ import json
 import random
 import sqlite3
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from cis490_receiver.errors import BadRequest
 from cis490_receiver.filters import Filters
-from cis490_receiver.index.base import HostSummary, OpenJournal, Page
+from cis490_receiver.index.base import HostSummary, OpenJournal, Page, Total
 from cis490_receiver.index.catalog import Catalog
 from cis490_receiver.index.catalog_rows import sample
+from cis490_receiver.index.conditions import conditions
 from cis490_receiver.index.journal import Journal
+from cis490_receiver.index.sums import totals
 from cis490_receiver.models import EPISODE_FIELDS, Episode, EpisodeKey
 from cis490_receiver.progress import Progress
 
@@ -28,17 +29,6 @@ CATALOG_NAME: Final = "catalog.db"
 _OLD_CATALOG: Final = ("catalog.sqlite3", "catalog.sqlite3-wal", "catalog.sqlite3-shm")
 
 _COLUMNS: Final = ", ".join(EPISODE_FIELDS)
-#: `sum()` fails where it does not fit 63 bits.
-_SUM: Final = "CAST(min(total(size_bytes), 4e18) AS INTEGER)"
-
-
-@dataclass(frozen=True, slots=True)
-class Total:
-    """A row of the training set's table."""
-
-    name: str
-    episodes: int
-    size_bytes: int
 
 
 class LocalIndex:
@@ -144,27 +134,23 @@ class LocalIndex:
         )
         return self._catalog.read(lambda connection: [HostSummary(*row) for row in connection.execute(sql)])
 
-    def totals_by_host(self) -> list[Total]:
-        """Episodes and bytes of each host."""
-        return self._totals("SELECT host_id, episodes, size_bytes FROM hosts ORDER BY host_id")
+    def totals(self, filters: Filters, by: Sequence[str], *, limit: int) -> Sequence[Total]:
+        """See `EpisodeIndex.totals`."""
+        return self._catalog.read(lambda connection: totals(connection, filters, by, limit))
 
-    def totals_by_type(self) -> list[Total]:
-        """Episodes and bytes of each type and profile."""
-        return self._totals(
-            "SELECT coalesce(episode_type, '-') || ' ' || coalesce(benign_profile, '-'), count(*), "
-            f"{_SUM} FROM episodes GROUP BY 1 ORDER BY 1"
+    def arrivals(self, since_ns: int, step_ns: int, steps: int) -> Mapping[str, Sequence[int]]:
+        """See `EpisodeIndex.arrivals`."""
+        sql = (
+            "SELECT host_id, (received_at_ns - ?) / ?, count(*) FROM episodes "
+            "WHERE received_at_ns >= ? AND received_at_ns < ? GROUP BY 1, 2"
         )
-
-    def totals_by_day(self, days: int) -> list[Total]:
-        """Episodes and bytes of each of the last `days` days (UTC) that have any, oldest first."""
-        rows = self._totals(
-            f"SELECT substr(received_at_wall, 1, 10), count(*), {_SUM} FROM episodes "
-            f"GROUP BY 1 ORDER BY 1 DESC LIMIT {int(days)}"
-        )
-        return rows[::-1]
-
-    def _totals(self, sql: str) -> list[Total]:
-        return self._catalog.read(lambda connection: [Total(*row) for row in connection.execute(sql)])
+        values = (since_ns, step_ns, since_ns, since_ns + step_ns * steps)
+        found: dict[str, list[int]] = {}
+        for host_id, step, episodes in self._catalog.read(
+            lambda connection: connection.execute(sql, values).fetchall()
+        ):
+            found.setdefault(host_id, [0] * steps)[step] = episodes
+        return found
 
     def unstamped_since(self, ns: int) -> Mapping[str, int]:
         """See `EpisodeIndex.unstamped_since`."""
@@ -186,24 +172,11 @@ def _where(filters: Filters, cursor: str | None) -> tuple[str, list[Any]]:
     if after is not None and filters.get("until") is not None and after[0] < filters.get("until"):
         # One upper bound, the lower one: SQLite would seek by either.
         filters = filters.without("until")
-    where, values = _conditions(filters)
+    where, values = conditions(filters)
     if after is not None:
         where.append("(received_at_ns, host_id, episode_id) < (?, ?, ?)")
         values += after
     return f"WHERE {' AND '.join(where)}" if where else "", values
-
-
-def _conditions(filters: Filters) -> tuple[list[str], list[Any]]:
-    """SQL conditions and their values. A host, else a commit, leaves so few rows that the other filters are to be
-    tried on these; the unary + keeps SQLite from taking an index of theirs instead (query planner, §5)."""
-    conditions = filters.conditions()
-    columns = [column for column, _, _ in conditions]
-    narrow = next((name for name in ("host_id", "code_commit") if name in columns), None)
-    where = [
-        f"{'+' if comparison == '=' and narrow and column != narrow else ''}{column} {comparison} ?"
-        for column, comparison, _ in conditions
-    ]
-    return where, [value for _, _, value in conditions]
 
 
 def _encode_cursor(last: Episode) -> str:
