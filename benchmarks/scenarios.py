@@ -255,7 +255,7 @@ def health_check(field: Field) -> None:
     seconds: dict[int, float] = {}
     for server in field.servers:
         lines = _lines_of(server)
-        catalog = server.data / "catalog.sqlite3"
+        catalog = server.data / "catalog.db"
         if not catalog.exists():
             text = f"health-check that makes the catalog, {lines:,} lines"
             field.note(server, f"catalog-{lines}", text, "s", _health_check_seconds(server.data))

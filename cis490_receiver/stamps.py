@@ -166,15 +166,17 @@ class Stamps:
     def of_words(cls, words: list[str]) -> Stamps | None:
         """The fields from `words`; None when one is no value of its field. Fewer words than there are fields come from
         an earlier version, which did not know the last ones."""
-        if not 0 < len(words) <= len(DECLARED):
+        if not 0 < len(words) <= len(DECLARED) or not words[0]:
             return None
         found: dict[str, Any] = {}
         for declared, word in zip(DECLARED, words, strict=False):
-            if word:
-                try:
-                    found[declared.name] = declared.grammar.parse(word)
-                except ValueError:
-                    return None
+            try:
+                value = declared.grammar.parse(word) if word else None
+            except ValueError:
+                return None
+            if value is not None and str(value) != word:
+                return None
+            found[declared.name] = value
         return cls(**found)
 
 

@@ -82,13 +82,30 @@ def shared_receiver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Receiv
         yield started
 
 
-#: What takes its time by its nature: left out by bin/test --fast.
-SLOW_FOLDERS = ("faults", "trainer", "ops", "client", "gate", "maintenance", "storage")
+#: What a person waits for between two edits, in half a minute: bin/test --fast runs these, and of them what is not
+#: marked as slow by itself.
+FAST = (
+    "unit",
+    "serving",
+    "contract",
+    "test_imports.py",
+    "integration/test_intake.py",
+    "integration/test_put_outcomes.py",
+    "integration/test_put_refusals.py",
+    "integration/test_get_episode.py",
+    "integration/test_listing.py",
+    "integration/test_host_health.py",
+    "integration/test_system.py",
+    "storage/test_traces.py",
+    "upkeep/test_recovery.py",
+    "gate/test_version_gate.py",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests of these folders as slow."""
+    """Mark what --fast leaves out as slow."""
     here = Path(__file__).parent
+    fast = [here / name for name in FAST]
     for item in items:
-        if item.path.relative_to(here).parts[0] in SLOW_FOLDERS:
+        if not any(item.path.is_relative_to(path) for path in fast):
             item.add_marker(pytest.mark.slow)

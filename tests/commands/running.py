@@ -41,14 +41,11 @@ def write_index(folder: Path, lines: int) -> None:
 def line(number: int) -> bytes:
     ns = (1_760_000_000 + number) * 10**9
     return Episode(
-        f"h{number % 3}",
-        f"e{number}",
-        f"{number:064x}",
-        1000,
-        2,
-        None,
-        "control",
-        None,
-        "2025-10-09T08:53:20Z",
-        ns,
+        host_id=f"h{number % 3}",
+        episode_id=f"e{number}",
+        sha256=f"{number:064x}",
+        size_bytes=1000,
+        episode_type="control",
+        received_at_wall="2025-10-09T08:53:20Z",
+        received_at_ns=ns,
     ).to_line()

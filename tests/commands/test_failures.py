@@ -120,7 +120,7 @@ def test_an_interrupted_command_is_130(tmp_path: Path) -> None:
         text=True,
     ) as process:
         # The catalog is being made from here on.
-        while not (tmp_path / "catalog.sqlite3").exists():
+        while not (tmp_path / "catalog.db").exists():
             assert process.poll() is None
             time.sleep(0.01)
         os.kill(process.pid, signal.SIGINT)

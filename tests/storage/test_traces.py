@@ -48,13 +48,16 @@ def test_the_names_of_older_versions_tell_the_key() -> None:
     assert traces.parse(f"h~~{'0' * 32}~marker") == traces.Trace("h", None, None)
 
 
+def test_stamps_of_a_version_that_knew_fewer_fields_are_read() -> None:
+    assert traces.parse(f"h~e~2~{'0' * 16}") == traces.Trace("h", "e", Stamps(2))
+    assert traces.parse(f"h~e~2..control~{'0' * 16}") == traces.Trace("h", "e", Stamps(2, None, "control"))
+
+
 @pytest.mark.parametrize(
     "stamps",
     [
         "",
-        "2",
         "2...x",
-        "2..control",
         "2.abc..",
         "2..unknown.",
         "x...",

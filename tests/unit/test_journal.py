@@ -97,7 +97,7 @@ def test_the_catalog_follows_appends_swaps_cuts_edits_and_its_own_loss(tmp_path:
     index.append(record(9))
     assert seen() == ["e7", "e8", "e9"]
 
-    (tmp_path / "catalog.sqlite3").write_bytes(b"this is no database" * 1000)
+    (tmp_path / "catalog.db").write_bytes(b"this is no database" * 1000)
     assert seen() == ["e7", "e8", "e9"]
 
 

@@ -252,7 +252,7 @@ def test_root_leaves_another_users_folder_alone(receiver: Receiver) -> None:
         pytest.skip("needs root")
     receiver.put("h", "e", make_episode(1))
     os.chown(receiver.data_dir, 65534, 65534)
-    (receiver.data_dir / "catalog.sqlite3").unlink(missing_ok=True)
+    (receiver.data_dir / "catalog.db").unlink(missing_ok=True)
     before = sorted(receiver.data_dir.iterdir())
     for command in ("reindex", "stats", "verify", "health-check", "gate-refresh"):
         done = subprocess.run(
@@ -271,7 +271,7 @@ def test_a_dry_run_writes_nothing_and_needs_no_right_to(receiver: Receiver, tmp_
         receiver.put("h", f"e{number}", make_episode(number))
     receiver.stop()
     data = receiver.data_dir
-    for name in ("index.jsonl", "catalog.sqlite3"):
+    for name in ("index.jsonl", "catalog.db"):
         (data / name).unlink(missing_ok=True)
     before = {path: path.stat().st_mtime_ns for path in data.rglob("*")}
     subprocess.run(["mount", "--bind", data, data], check=True)

@@ -212,8 +212,8 @@ def reindex(data: Path, step: Step) -> None:
 
 def phantom_line(number: int) -> bytes:
     """A line of an episode that is not there."""
-    return Episode(
-        *("host-p", f"phantom-{number}", "0" * 64, 10, 2, None, None, None, "2026-01-02T03:04:05Z", 1)
+    return Episode.from_row(
+        ("host-p", f"phantom-{number}", "0" * 64, 10, 2, None, None, None, "2026-01-02T03:04:05Z", 1)
     ).to_line()
 
 

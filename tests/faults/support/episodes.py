@@ -14,7 +14,7 @@ from cis490_receiver.index.local import LocalIndex
 from cis490_receiver.ingest import receive_episode, recover
 from cis490_receiver.models import Episode
 from cis490_receiver.policy.inspection import TakeAll
-from cis490_receiver.stamps import Stamps
+from cis490_receiver.stamps import DECLARED, Stamps
 from cis490_receiver.storage.filesystem import FilesystemStore
 from cis490_receiver.upkeep.rebuild import rebuild_from_trace
 from tests.faults.support import driver
@@ -134,4 +134,4 @@ class EpisodeInspector(Inspector):
 
 
 def stamps_of(episode: Episode) -> Stamps:
-    return Stamps(episode.schema_version, episode.code_commit, episode.episode_type, episode.benign_profile)
+    return Stamps(*(getattr(episode, declared.name) for declared in DECLARED))

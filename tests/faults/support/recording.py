@@ -13,7 +13,7 @@ from tests.faults.support.trace import Call
 
 ROOT = 0
 #: Files that are derived and may be gone or of any age after a crash.
-DERIVED = "catalog.sqlite3"
+DERIVED = "catalog.db"
 
 
 @dataclass
