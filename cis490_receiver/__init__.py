@@ -21,7 +21,8 @@ views/                                          policy, ingest, monitor, the `ba
 trainer/                                        the small ones
 client/                                         the small ones but config, git
 commands/                                       all but views and client; no flask at the top of a module
-backends, here (`create_app`)                   anything: the only places that pick backends
+backends, serving.gunicorn_conf, here           anything: the only places that pick backends
+(`create_app`)
 ==============================================  ===============================================================
 """
 
@@ -80,6 +81,7 @@ def _create_app(settings: Settings, clock: Clock | None) -> Flask:
     from cis490_receiver.views.wiring import Services
 
     logfmt.configure(settings.log_level, journal="JOURNAL_STREAM" in os.environ)
+    _say_what_gunicorn_lacks()
     store, index = open_backends(settings)
     recover_quietly(store, index)
 
@@ -115,3 +117,23 @@ def _create_app(settings: Settings, clock: Clock | None) -> Flask:
     app.wsgi_app = Intake(services, app.wsgi_app)  # type: ignore[method-assign]
     register(app)
     return app
+
+
+def _say_what_gunicorn_lacks() -> None:
+    """Where gunicorn runs with settings that are not ours, name the way that has them."""
+    # Set by gunicorn before it loads an application.
+    if not os.environ.get("SERVER_SOFTWARE", "").startswith("gunicorn/"):
+        return
+    import logging
+
+    from cis490_receiver.logfmt import event
+    from cis490_receiver.serving.worker import Worker
+
+    if not hasattr(Worker, "settings"):
+        logging.getLogger(__name__).warning(
+            event(
+                "plain-gunicorn",
+                lacks="`bind`, `workers`, limits on slow clients, refusals that arrive, figures over all workers",
+                remedy="start it with: cis490-receiver serve",
+            )
+        )

@@ -30,6 +30,7 @@ COMMANDS: Final = {
     "mirror": "Keep a folder in step with a receiver's episodes.",
     "mute": "Raise nothing about a host for a while.",
     "reindex": "Make the index agree with the episodes on disk.",
+    "serve": "Run the receiver.",
     "stats": "Print how many episodes there are: by host, type, day.",
     "token": "Add, list and revoke tokens of hosts and readers.",
     "verify": "Read stored episodes back and look for damage.",
@@ -81,6 +82,7 @@ def load_command(name: str) -> click.Command:
 @click.group(
     cls=CommandGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="\b\nExample:\n  cis490-receiver serve --demo",
 )
 @click.version_option(package_name="cis490-receiver", message="%(prog)s %(version)s")
 def main() -> None:

@@ -22,7 +22,7 @@ import click
 from cis490_receiver.backends import use_backends
 from cis490_receiver.commands.failures import EXIT_USAGE, Failure
 from cis490_receiver.commands.filters import chosen, filter_options
-from cis490_receiver.commands.shared import index_folder, quiet_option
+from cis490_receiver.commands.shared import example, index_folder, quiet_option
 from cis490_receiver.config import load
 from cis490_receiver.files import atomic
 from cis490_receiver.filters import Filters
@@ -36,7 +36,7 @@ _BATCH: Final = 10_000
 _Write = Callable[[IO[bytes], Iterable[Episode]], int]
 
 
-@click.command("export")
+@click.command("export", epilog=example("cis490-receiver export --since 7d --output last-week.csv"))
 @filter_options
 @click.option(
     "--format", "form", type=click.Choice(["csv", "jsonl", "parquet"]), default="csv", show_default=True

@@ -7,13 +7,13 @@ import json
 import click
 
 from cis490_receiver import page
-from cis490_receiver.commands.shared import data_folder, json_option
+from cis490_receiver.commands.shared import data_folder, example, json_option
 from cis490_receiver.config import load
 from cis490_receiver.errors import ReceiverError
 from cis490_receiver.policy.gate import GATE_FILE, VersionGate
 
 
-@click.command("gate-check")
+@click.command("gate-check", epilog=example('cis490-receiver gate-check "$(git rev-parse HEAD)"'))
 @click.argument("commit")
 @json_option
 def command(commit: str, as_json: bool) -> None:

@@ -11,7 +11,7 @@ import click
 
 from cis490_receiver.clock import SystemClock
 from cis490_receiver.commands.failures import EXIT_FOUND, EXIT_USAGE, Failure
-from cis490_receiver.commands.shared import data_folder, json_option
+from cis490_receiver.commands.shared import data_folder, example, json_option
 from cis490_receiver.config import load
 from cis490_receiver.errors import ConfigError, ReceiverError, StorageFailed
 from cis490_receiver.files import atomic
@@ -49,7 +49,7 @@ def read_gate_file(path: Path) -> GateSnapshot | None:
         return None
 
 
-@click.command("gate-refresh")
+@click.command("gate-refresh", epilog=example("cis490-receiver gate-refresh --fetch"))
 @click.option("--fetch/--no-fetch", help="Run `git fetch` first.")
 @click.option("--dry-run", is_flag=True, help="Say what would change; write nothing.")
 @json_option

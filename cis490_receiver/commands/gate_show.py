@@ -9,12 +9,12 @@ import click
 from cis490_receiver.clock import SystemClock
 from cis490_receiver.commands.failures import Failure
 from cis490_receiver.commands.gate_refresh import one_line, read_gate_file
-from cis490_receiver.commands.shared import data_folder, json_option
+from cis490_receiver.commands.shared import data_folder, example, json_option
 from cis490_receiver.config import load
 from cis490_receiver.policy.gate import GATE_FILE, age_text
 
 
-@click.command("gate-show")
+@click.command("gate-show", epilog=example("cis490-receiver gate-show"))
 @json_option
 def command(as_json: bool) -> None:
     """Print the accepted commits and how old the list is. Exit status 1: there is no list, or it is older

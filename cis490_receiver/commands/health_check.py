@@ -17,7 +17,7 @@ from cis490_receiver import logfmt, page
 from cis490_receiver.clock import Clock, SystemClock
 from cis490_receiver.commands.failures import fail, reason
 from cis490_receiver.commands.fleet import look, look_at_episodes
-from cis490_receiver.commands.shared import episodes_folder, index_folder, json_option
+from cis490_receiver.commands.shared import episodes_folder, example, index_folder, json_option
 from cis490_receiver.config import Settings, load
 from cis490_receiver.errors import ReceiverError
 from cis490_receiver.logfmt import event
@@ -150,7 +150,7 @@ def _notify_people(settings: Settings, now_ns: int) -> bool:
         return False
 
 
-@click.command("health-check")
+@click.command("health-check", epilog=example("cis490-receiver health-check"))
 @click.option("--quiet", is_flag=True, help="Print nothing but new alerts: for cron and timers.")
 @json_option
 def command(quiet: bool, as_json: bool) -> None:

@@ -13,7 +13,7 @@ from cis490_receiver import protocol
 from cis490_receiver.clock import SystemClock
 from cis490_receiver.commands.failures import Failure
 from cis490_receiver.commands.fleet import look
-from cis490_receiver.commands.shared import index_folder, json_option
+from cis490_receiver.commands.shared import example, index_folder, json_option
 from cis490_receiver.config import Settings, load
 from cis490_receiver.models import wall_time
 from cis490_receiver.monitor.facts import Facts, HostFacts
@@ -23,12 +23,12 @@ from cis490_receiver.monitor.states import state_of
 from cis490_receiver.policy.gate import age_text
 
 
-@click.group("host")
+@click.group("host", epilog=example("cis490-receiver host list"))
 def command() -> None:
     """List the hosts; retire those that are gone for good."""
 
 
-@command.command("list")
+@command.command("list", epilog=example("cis490-receiver host list"))
 @json_option
 def list_(as_json: bool) -> None:
     """List every host ever seen: its state, its last episode, since when and why it is retired or muted."""
@@ -43,14 +43,12 @@ def list_(as_json: bool) -> None:
         click.echo(_table(rows))
 
 
-@command.command("retire")
+@command.command("retire", epilog=example('cis490-receiver host retire lab-07 --why "sold"'))
 @click.argument("host")
 @click.option("--why", required=True, help="Why, for whoever wonders.")
 @json_option
 def retire(host: str, why: str, as_json: bool) -> None:
     """Raise nothing about HOST any more: it is gone for good. Its next episode undoes this.
-
-    Example: cis490-receiver host retire lab-07 --why "sold"
 
     Exit status 1: nobody has ever seen such a host.
     """
@@ -70,7 +68,7 @@ def retire(host: str, why: str, as_json: bool) -> None:
     click.echo(f"{host} is retired; {last}, its next one undoes this")
 
 
-@command.command("unretire")
+@command.command("unretire", epilog=example("cis490-receiver host unretire lab-07"))
 @click.argument("host")
 @json_option
 def unretire(host: str, as_json: bool) -> None:

@@ -12,7 +12,7 @@ import click
 from cis490_receiver import logfmt, page
 from cis490_receiver.commands.failures import interrupted
 from cis490_receiver.commands.filters import chosen, filter_options
-from cis490_receiver.commands.shared import json_option, quiet_option
+from cis490_receiver.commands.shared import example, json_option, quiet_option
 from cis490_receiver.configuration.token import read_token
 from cis490_receiver.progress import on_standard_error
 from cis490_receiver.trainer.mirror import NOT_THERE, Mirror, Result
@@ -22,7 +22,7 @@ from cis490_receiver.trainer.remote import MirrorFailed, Remote
 _SHOWN: Final = 20
 
 
-@click.command("mirror")
+@click.command("mirror", epilog=example("cis490-receiver mirror http://127.0.0.1:8490 episodes"))
 @click.argument("url")
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
 @filter_options

@@ -11,7 +11,7 @@ import click
 
 from cis490_receiver import protocol, times
 from cis490_receiver.clock import SystemClock
-from cis490_receiver.commands.shared import data_folder, json_option
+from cis490_receiver.commands.shared import data_folder, example, json_option
 from cis490_receiver.config import load
 from cis490_receiver.models import nanoseconds, wall_time
 from cis490_receiver.monitor.mutes import Mute, MuteFile
@@ -19,7 +19,7 @@ from cis490_receiver.monitor.mutes import Mute, MuteFile
 _LONGEST: Final = dt.timedelta(days=366)
 
 
-@click.command("mute")
+@click.command("mute", epilog=example('cis490-receiver mute lab-07 --for 3d --why "moved to the new rack"'))
 @click.argument("host", required=False)
 @click.option(
     "--for", "--until", "until", metavar="WHEN", help="How long, or until when: 90m, 7d, 2027-01-31."
@@ -28,10 +28,7 @@ _LONGEST: Final = dt.timedelta(days=366)
 @click.option("--end", is_flag=True, help="Unmute the host.")
 @json_option
 def command(host: str | None, until: str | None, why: str | None, end: bool, as_json: bool) -> None:
-    """Raise nothing about HOST for a while; without HOST, list who is muted.
-
-    Example: cis490-receiver mute lab-07 --for 3d --why "moved to the new rack"
-    """
+    """Raise nothing about HOST for a while; without HOST, list who is muted."""
     mutes = MuteFile(data_folder(load()))
     now_ns = SystemClock().now_ns()
     if host is None:

@@ -12,7 +12,7 @@ from cis490_receiver import logfmt
 from cis490_receiver.backends import use_backends
 from cis490_receiver.clock import SystemClock
 from cis490_receiver.commands.failures import fail, interrupted
-from cis490_receiver.commands.shared import episodes_folder, json_option, quiet_option
+from cis490_receiver.commands.shared import episodes_folder, example, json_option, quiet_option
 from cis490_receiver.config import load
 from cis490_receiver.errors import ReceiverError
 from cis490_receiver.progress import on_standard_error
@@ -21,7 +21,7 @@ from cis490_receiver.upkeep.reindex import Outcome, Reindexer
 log = logging.getLogger(__name__)
 
 
-@click.command("reindex")
+@click.command("reindex", epilog=example("cis490-receiver reindex --dry-run"))
 @click.option("--dry-run", is_flag=True, help="Say what would change; change nothing.")
 @click.option(
     "--jobs", type=click.IntRange(1, 64), help="How many files to hash at once; default: the cores."

@@ -16,6 +16,11 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print one JS
 quiet_option = click.option("--quiet", is_flag=True, help="Do not tell of progress.")
 
 
+def example(line: str) -> str:
+    """The end of a command's help, which shows `line` as it is typed."""
+    return f"\b\nExample:\n  {line}"
+
+
 class NoIndex(ReceiverError):
     """There are episodes, and no index.jsonl."""
 

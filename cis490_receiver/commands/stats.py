@@ -11,7 +11,7 @@ import click
 
 from cis490_receiver import page
 from cis490_receiver.backends import use_backends
-from cis490_receiver.commands.shared import index_folder, json_option, quiet_option
+from cis490_receiver.commands.shared import example, index_folder, json_option, quiet_option
 from cis490_receiver.config import load
 from cis490_receiver.filters import Filters
 from cis490_receiver.index.base import KIND, Total
@@ -28,7 +28,7 @@ class _Row:
     size_bytes: int
 
 
-@click.command("stats")
+@click.command("stats", epilog=example("cis490-receiver stats --days 30"))
 @click.option(
     "--days", type=click.IntRange(1, 3660), default=14, show_default=True, help="How many days to show."
 )

@@ -13,7 +13,7 @@ import click
 
 from cis490_receiver import protocol, times
 from cis490_receiver.commands.failures import Failure
-from cis490_receiver.commands.shared import json_option
+from cis490_receiver.commands.shared import example, json_option
 from cis490_receiver.config import load
 from cis490_receiver.errors import ConfigError
 from cis490_receiver.files import atomic
@@ -22,14 +22,14 @@ from cis490_receiver.files.watched import MAX_BYTES
 from cis490_receiver.policy.tokens import SCOPES, Token, format_tokens, is_host_pattern, parse_tokens
 
 
-@click.group("token")
+@click.group("token", epilog=example("cis490-receiver token list"))
 def command() -> None:
     """Add, list and revoke tokens of single hosts and readers (`tokens_file`); receivers take a change up
     within a second.
     """
 
 
-@command.command("add")
+@command.command("add", epilog=example("cis490-receiver token add lab-07 --expires 365d"))
 @click.argument("name")
 @click.option("--hosts", help="The host, or a pattern such as lab-*, that it may ship as; default: NAME.")
 @click.option("--scope", "scopes", type=click.Choice(SCOPES), multiple=True, help="Default: ship.")
@@ -62,7 +62,7 @@ def add(name: str, hosts: str | None, scopes: tuple[str, ...], expires: str | No
     click.echo(json.dumps({"name": name, "token": secret}) if as_json else secret)
 
 
-@command.command("list")
+@command.command("list", epilog=example("cis490-receiver token list"))
 @json_option
 def list_(as_json: bool) -> None:
     """List the tokens; the tokens themselves are kept nowhere."""
@@ -84,7 +84,7 @@ def list_(as_json: bool) -> None:
         click.echo(f"{token.name}  hosts {token.hosts}  {','.join(sorted(token.scopes))}{until}")
 
 
-@command.command("revoke")
+@command.command("revoke", epilog=example("cis490-receiver token revoke lab-07"))
 @click.argument("name")
 @json_option
 def revoke(name: str, as_json: bool) -> None:

@@ -16,7 +16,7 @@ from cis490_receiver.backends import use_backends
 from cis490_receiver.clock import SystemClock
 from cis490_receiver.commands.failures import EXIT_FOUND, EXIT_INTERRUPTED, fail, reason
 from cis490_receiver.commands.filters import chosen
-from cis490_receiver.commands.shared import index_folder, json_option, quiet_option
+from cis490_receiver.commands.shared import example, index_folder, json_option, quiet_option
 from cis490_receiver.config import load
 from cis490_receiver.errors import ReceiverError
 from cis490_receiver.models import EpisodeKey
@@ -36,7 +36,7 @@ def _parse_percentage(ctx: click.Context, param: click.Parameter, value: str) ->
     return float(match[1]) / 100
 
 
-@click.command("verify")
+@click.command("verify", epilog=example("cis490-receiver verify --sample 10% --max-minutes 30"))
 @click.option("--host", help="Only this host's episodes.")
 @click.option("--since", help=f"Only what came since then: {times.FORMS} (UTC).")
 @click.option(

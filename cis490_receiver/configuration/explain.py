@@ -21,7 +21,7 @@ _COMMENT_COLUMNS: Final = 79
 def config_command(table: Table[Any], load: Callable[[], Loaded[Any]]) -> click.Command:
     """The command that shows what `load` gives, an object of `table`. What `load` raises is the caller's business."""
 
-    @click.command("config")
+    @click.command("config", epilog=f"\b\nExample:\n  {table.command} --explain")
     @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
     @click.option(
         "--explain", is_flag=True, help="Say what each key means and may be, its default, and who set it."

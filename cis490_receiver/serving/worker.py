@@ -57,7 +57,7 @@ class Worker(ThreadWorker):
     (see `Wait`); when there are too few threads, the bodies that come most slowly do.
     """
 
-    #: Set by etc/gunicorn.conf.py before the workers are forked.
+    #: Set by `gunicorn_conf` before the workers are forked.
     settings: Settings
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

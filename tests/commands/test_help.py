@@ -13,7 +13,7 @@ from tests.commands.running import run
 
 def test_every_summary_is_whole_and_fits_the_screen() -> None:
     shown = run("--help").stdout
-    lines = shown[shown.index("Commands:") :].splitlines()[1:]
+    lines = shown[shown.index("Commands:") : shown.index("\n\n  Example:")].splitlines()[1:]
     assert [line.split(maxsplit=1) for line in lines] == [list(item) for item in sorted(COMMANDS.items())]
     assert max(map(len, shown.splitlines())) < 80
 
