@@ -41,10 +41,10 @@ def command(bind: str | None, data_dir: str | None, demo: bool) -> None:
     `threads` and their like again. SIGTERM and ^C let uploads under way finish. Exit status 2: the configuration cannot
     be used.
     """
-    for name, value in (("BIND", bind), ("DATA_DIR", data_dir)):
+    for name, value in (("bind", bind), ("data_dir", data_dir)):
         if value is not None:
             # Where a reload finds it again.
-            os.environ[TABLE.prefix + name] = value
+            os.environ[TABLE.variable(name)] = value
     settings = load()
     if demo:
         if settings.bind.endswith(":0"):
