@@ -69,6 +69,14 @@ def on_standard_error(*, quiet: bool = False) -> Iterator[Progress]:
         told.end()
 
 
+@contextlib.contextmanager
+def of_bytes(doing: str, total: int, *, quiet: bool = False) -> Iterator[Callable[[int], None]]:
+    """Tell of a single stage, as `on_standard_error` does; give what is told the bytes of each piece."""
+    with on_standard_error(quiet=quiet) as told:
+        told.begin(doing, total)
+        yield told.advance
+
+
 class _Told:
     """Counts, and tells from time to time."""
 

@@ -22,7 +22,6 @@ reconsidering   what was refused for its commit, asked about again
 byhand          `cis490-shipper ship` and `check`: files that a person names
 status          how the spool stands
 diagnosis       `cis490-shipper --ping`: which stage fails
-progress        a bar on a terminal
 clone           how the orchestrator's clone stands, and its fast-forward
 certificate     the client certificate: its end, and its renewal
 doctor/         the host's self-check

@@ -9,14 +9,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
-from cis490_receiver import i_json
-from cis490_receiver.client import failures, inspection, progress
+from cis490_receiver import i_json, progress
+from cis490_receiver.client import failures, inspection
 from cis490_receiver.client.episode import RENAME, url_path
 from cis490_receiver.client.inspection import Findings
 from cis490_receiver.client.receipt import Verdict, judge
 from cis490_receiver.client.transport import Reply, Transport, receiver_failed
 from cis490_receiver.errors import BadEpisodeName, ReceiverError
-from cis490_receiver.page import say
+from cis490_receiver.page import say, size
 from cis490_receiver.protocol import HEADER_SHA256
 
 ACKNOWLEDGED: Final = Verdict.ACKNOWLEDGED.value
@@ -73,21 +73,13 @@ def _look(path: Path, how: str) -> Findings:
     status = path.stat()
     if not stat.S_ISREG(status.st_mode):
         raise OSError("this is not an ordinary file")
-    size_bytes = status.st_size
-    seen = progress.bar(f"checking {path.name}", size_bytes)
-    try:
+    with progress.of_bytes(f"checking {path.name}", status.st_size) as seen:
         return inspection.CHECKS[how](path, seen)
-    finally:
-        seen(size_bytes)
 
 
 def _put(transport: Transport, path: Path, where: str, headers: dict[str, str]) -> Reply:
-    size_bytes = path.stat().st_size
-    sent = progress.bar(path.name, size_bytes)
-    try:
+    with progress.of_bytes(path.name, path.stat().st_size) as sent:
         return transport.put_file(path, where, headers, sent=sent)
-    finally:
-        sent(size_bytes)
 
 
 def _trouble(exc: Exception) -> dict[str, str]:
@@ -128,10 +120,8 @@ def _contents(result: dict[str, Any]) -> str:
     if result["verdict"] != GOOD:
         return ""
     stamped = ", ".join(f"{name}: {value}" for name, value in result["headers"].items())
-    size = result["content_bytes"] / 1e6
-    return (
-        f"{result['members']} members, {size:.1f} MB, SHA-256 {result['sha256']}; {stamped or 'no headers'}"
-    )
+    content = size(result["content_bytes"])
+    return f"{result['members']} members, {content}, SHA-256 {result['sha256']}; {stamped or 'no headers'}"
 
 
 def _sentences(texts: list[Any]) -> list[str]:

@@ -7,6 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -140,7 +141,7 @@ def _by_hand(results: Iterable[dict[str, Any]], wanted: str, as_json: bool) -> N
 @click.option("--once", is_flag=True, help="Try each finished file once, and end.")
 def run(once: bool) -> None:
     """Ship what the recorder puts into the spool, for ever."""
-    from cis490_receiver.client import progress
+    from cis490_receiver import progress
     from cis490_receiver.client.shipper import Shipper
     from cis490_receiver.client.spool import Spool
 
@@ -153,7 +154,9 @@ def run(once: bool) -> None:
             if not ours:
                 click.echo(f"cis490-shipper: another shipper works on {host.spool_dir}", err=True)
                 sys.exit(EXIT_FOUND)
-            shipper = Shipper(_transport(host), spool, watch=progress.bar)
+            # The journal has a line for each file as it is.
+            watch = partial(progress.of_bytes, quiet=not sys.stderr.isatty())
+            shipper = Shipper(_transport(host), spool, watch=watch)
             if not once:
                 shipper.run()
             shipper.reconsider()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Final
 
 from cis490_receiver.client import inspection
@@ -13,8 +14,8 @@ from cis490_receiver.client.records import Kept, Records
 from cis490_receiver.client.spool import Spool, Waiting
 from cis490_receiver.protocol import HEADER_SHA256
 
-#: Given a label and a number of bytes; gives what is told of each piece of them.
-Watch = Callable[[str, int], Callable[[int], None]]
+#: Given what is done and to how many bytes; gives, while it is done, what is told the bytes of each piece.
+Watch = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
 #: Why a file stays that a second look at the same bytes would not judge otherwise.
 _CERTAIN: Final = Unfinished.code
 
@@ -55,11 +56,8 @@ class Looks:
         return self._records.findings(one, self._check)
 
     def _look(self, one: Waiting) -> Findings:
-        seen = self._watch(f"checking {one.path.name}", one.size_bytes)
-        try:
+        with self._watch(f"checking {one.path.name}", one.size_bytes) as seen:
             found = inspection.CHECKS[self._check](one.path, seen)
-        finally:
-            seen(one.size_bytes)
         earlier = self._records.doubted(one)
         if earlier not in (None, found.sha256):
             raise Damaged(

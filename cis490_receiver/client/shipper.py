@@ -11,6 +11,7 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final
 
 from cis490_receiver import i_json
@@ -26,6 +27,7 @@ from cis490_receiver.clock import Clock, SystemClock
 from cis490_receiver.errors import BadEpisodeName
 from cis490_receiver.logfmt import event
 from cis490_receiver.models import wall_time
+from cis490_receiver.progress import of_bytes
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +41,7 @@ _ANSWERED: Final = "the receiver says this of the file: `journalctl -u cis490-la
 MAX_UNREACHABLE_SECONDS: Final = 120.0
 #: A commit that was pushed a moment ago is refused until the receiver has read its branch again.
 RECONSIDER_EVERY_SECONDS: Final = 600.0
+_UNWATCHED: Final[Watch] = partial(of_bytes, quiet=True)
 
 
 @dataclass(slots=True)
@@ -75,7 +78,7 @@ class Shipper:
         *,
         clock: Clock | None = None,
         monotonic: Callable[[], float] = time.monotonic,
-        watch: Watch = lambda _label, _size: lambda _bytes: None,
+        watch: Watch = _UNWATCHED,
     ) -> None:
         self._transport = transport
         self._host = transport.host
@@ -142,8 +145,8 @@ class Shipper:
                 self._note("checking", file=i_json.readable(one.path.name))
             described = self._looks.describe(one)
             self._note("shipping", file=one.path.name)
-            sent = self._watch(one.path.name, one.size_bytes)
-            reply = self._transport.put_file(one.path, described.url_path, described.headers, sent=sent)
+            with self._watch(one.path.name, one.size_bytes) as sent:
+                reply = self._transport.put_file(one.path, described.url_path, described.headers, sent=sent)
         except BadEpisodeName as exc:
             answer = {"code": exc.code, "error": exc.message, "remediation": RENAME}
             return self._refuse(one, None, answer), None

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from cis490_receiver.client.shipper import Shipper
+from cis490_receiver.client.spool import Spool
+from cis490_receiver.client.transport import Transport
 from tests.client.hosts import Lab
 from tests.client.waiting import until
 from tests.gate.snapshots import commit_id, make_snapshot, write
@@ -227,3 +231,21 @@ def test_room_is_made_from_what_the_receiver_has(receiver: Receiver, tmp_path: P
     assert lab.names("shipped") == set()
     assert lab.names() == {"unfinished.tar.zst"}
     assert len(receiver.index()) == 1
+
+
+def test_who_watches_is_told_of_each_byte_that_is_read_and_sent(receiver: Receiver, tmp_path: Path) -> None:
+    lab = Lab.of(tmp_path / "lab", receiver)
+    data = make_episode(1, size=3 << 20).data
+    lab.record("one", Archive(data))
+    stages: list[tuple[str, int, int]] = []
+
+    @contextlib.contextmanager
+    def watch(doing: str, total: int) -> Iterator[Callable[[int], None]]:
+        pieces: list[int] = []
+        yield pieces.append
+        stages.append((doing, total, sum(pieces)))
+
+    result = Shipper(Transport(lab.host), Spool(lab.spool), watch=watch).round()
+    assert result.shipped == 1
+    whole = (len(data), len(data))
+    assert stages == [("checking one.tar.zst", *whole), ("one.tar.zst", *whole)]
