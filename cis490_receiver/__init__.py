@@ -17,7 +17,8 @@ storage/, index/                                the small ones; never each other
 ingest, monitor/                                the small ones, policy; of storage and index only `base`
 upkeep/                                         the above, ingest, storage, index, git
 serving/                                        config, errors, logfmt; the only code that knows gunicorn's insides
-views/                                          policy, ingest, monitor, the `base`s, serving.direct; the only HTTP code
+views/                                          policy, ingest, monitor, the `base`s; of serving direct and
+                                                refusals; the only HTTP code
 trainer/                                        the small ones
 client/                                         the small ones but config, git
 commands/                                       all but views and client; no flask at the top of a module
@@ -75,7 +76,16 @@ def _create_app(settings: Settings, clock: Clock | None) -> Flask:
     from cis490_receiver.policy.auth import Authenticator
     from cis490_receiver.policy.gate import GATE_FILE, VersionGate
     from cis490_receiver.upkeep.recovery import recover_quietly
-    from cis490_receiver.views import body, episodes, errors, framing, host_health, listing, system
+    from cis490_receiver.views import (
+        body,
+        documentation,
+        episodes,
+        errors,
+        framing,
+        host_health,
+        listing,
+        system,
+    )
     from cis490_receiver.views.intake import Intake
     from cis490_receiver.views.upload_metrics import UploadMetrics
     from cis490_receiver.views.wiring import Services
@@ -107,7 +117,7 @@ def _create_app(settings: Settings, clock: Clock | None) -> Flask:
     app.extensions["cis490"] = services
     framing.init_app(app)
     errors.init_app(app)
-    for part in (system, episodes, listing, host_health):
+    for part in (system, episodes, listing, host_health, documentation):
         app.register_blueprint(part.blueprint(services))
 
     @app.after_request

@@ -17,11 +17,13 @@ class ReceiverError(Exception):
     Attributes:
         code: stable identifier of the kind of failure, sent to clients.
         message: one sentence for the client.
+        what_to_do: what its reader can do about it, one sentence for the documents.
         details: further members of the JSON answer.
     """
 
     code: ClassVar[str] = "error"
     default_message: ClassVar[str] = "request refused"
+    what_to_do: ClassVar[str] = ""
 
     def __init__(self, message: str | None = None, /, **details: Any) -> None:
         self.message = message or self.default_message
@@ -41,11 +43,18 @@ class ConfigError(ReceiverError):
 class MissingToken(ReceiverError):
     code = "missing-bearer-token"
     default_message = "missing bearer token"
+    what_to_do = (
+        "Send `Authorization: Bearer TOKEN`; the maintainer makes a token with `cis490-receiver token add`."
+    )
 
 
 class BadToken(ReceiverError):
     code = "bad-bearer-token"
     default_message = "bad bearer token"
+    what_to_do = (
+        "Compare the token with the one that the maintainer handed out; it may have expired or been "
+        "revoked, and then a new one is needed."
+    )
 
 
 class ScopeMissing(ReceiverError):
@@ -53,6 +62,7 @@ class ScopeMissing(ReceiverError):
 
     code = "scope-missing"
     default_message = "this token may not do this"
+    what_to_do = "Use a token that has the scope which `scope` names, or ask the maintainer for one."
 
 
 class HostMismatch(ReceiverError):
@@ -60,6 +70,9 @@ class HostMismatch(ReceiverError):
 
     code = "host-mismatch"
     default_message = "this is another host's"
+    what_to_do = (
+        "Ship under the host id that the token and the certificate were made for, as `remediation` says."
+    )
 
 
 # What the request's head says
@@ -70,41 +83,58 @@ class BadRequest(ReceiverError):
 
     code = "bad-request"
     default_message = "bad request"
+    what_to_do = "Read `error`, which names what is wrong, and send the request without it."
 
 
 class BadSuffix(ReceiverError):
     code = "bad-suffix"
     default_message = "expected .tar.zst suffix"
+    what_to_do = "Name the episode `EPISODE_ID.tar.zst` in the URL."
 
 
 class BadEpisodeName(ReceiverError):
     code = "bad-episode-name"
     default_message = "bad host_id or episode_id"
+    what_to_do = (
+        "Use host and episode ids of 1 to 128 characters of `A-Z a-z 0-9 . _ -`, the first a letter or a "
+        "digit, without `..`."
+    )
 
 
 class BadSha256Header(ReceiverError):
     code = "bad-sha256-header"
     default_message = "X-Content-SHA256 header (64 hex chars) required"
+    what_to_do = "Send what `sha256sum FILE` prints first as `X-Content-SHA256`."
 
 
 class BadSchemaVersion(ReceiverError):
     code = "bad-schema-version"
     default_message = "bad X-Schema-Version"
+    what_to_do = "Send a whole number as `X-Schema-Version`, or leave the header out, which means 2."
 
 
 class MissingCommit(ReceiverError):
     code = "missing-commit"
     default_message = "missing X-Cis490-Code-Commit header"
+    what_to_do = (
+        "Send the commit that recorded the episode as `X-Cis490-Code-Commit`; `remediation` and "
+        "FIXYOURSELF.md lead there."
+    )
 
 
 class MalformedCommit(ReceiverError):
     code = "malformed-commit"
     default_message = "X-Cis490-Code-Commit must be 40 lowercase hex"
+    what_to_do = "Send the full commit id, 40 hex digits, as `git rev-parse HEAD` prints it."
 
 
 class CommitRejected(ReceiverError):
     code = "commit-rejected"
     default_message = "code commit rejected: not in receiver's allow-list"
+    what_to_do = (
+        "Do what `remediation` says: bring the orchestrator onto the branch (FIXYOURSELF.md), and record "
+        "again."
+    )
 
 
 class GateUnavailable(ReceiverError):
@@ -112,21 +142,25 @@ class GateUnavailable(ReceiverError):
 
     code = "gate-unavailable"
     default_message = "the receiver cannot read its list of accepted commits; try again later"
+    what_to_do = "Wait and send it again; the maintainer runs `cis490-receiver gate-refresh`."
 
 
 class LengthRequired(ReceiverError):
     code = "length-required"
     default_message = "send Content-Length or a chunked body"
+    what_to_do = "Send `Content-Length`, or `Transfer-Encoding: chunked`."
 
 
 class BadContentLength(ReceiverError):
     code = "bad-content-length"
     default_message = "bad Content-Length"
+    what_to_do = "Send the number of the body's bytes as `Content-Length`, digits alone."
 
 
 class EpisodeTooLarge(ReceiverError):
     code = "episode-too-large"
     default_message = "episode exceeds max size"
+    what_to_do = "Record shorter episodes, or ask the maintainer to raise `max_episode_bytes`."
 
 
 class DiskReserve(ReceiverError):
@@ -134,6 +168,7 @@ class DiskReserve(ReceiverError):
 
     code = "disk-reserve"
     default_message = "not enough free disk space on the receiver; try again later"
+    what_to_do = "Keep the episode and send it again later; the maintainer makes room on the disk."
 
 
 # What the body turns out to be
@@ -142,21 +177,28 @@ class DiskReserve(ReceiverError):
 class BodyTruncated(ReceiverError):
     code = "body-truncated"
     default_message = "the body ended early; send the episode again"
+    what_to_do = "Send the whole body again; the connection ended before it did."
 
 
 class BodyMalformed(ReceiverError):
     code = "body-malformed"
     default_message = "the body's chunked framing is broken"
+    what_to_do = "Send it again with a correct chunked coding (RFC 9112, 7.1), or with `Content-Length`."
 
 
 class BodyTimeout(ReceiverError):
     code = "body-timeout"
     default_message = "the body came too slowly; send the episode again"
+    what_to_do = "Send it again over a faster or steadier network."
 
 
 class ShaMismatch(ReceiverError):
     code = "sha-mismatch"
     default_message = "the body does not match X-Content-SHA256"
+    what_to_do = (
+        "Compute the file's SHA-256 anew and compare it with `actual_sha256`: the file changed, or was "
+        "spoilt on its way; then send it again."
+    )
 
     def __init__(self, actual_sha256: str) -> None:
         super().__init__(None, status="sha-mismatch", actual_sha256=actual_sha256)
@@ -167,6 +209,10 @@ class BadArchive(ReceiverError):
 
     code = "bad-archive"
     default_message = "the episode is not a .tar.zst that can be opened"
+    what_to_do = (
+        "Look at `reason` and at what `cis490-shipper check FILE` says of the file, and pack or record it "
+        "again."
+    )
 
     def __init__(self, reason: str) -> None:
         super().__init__(None, reason=reason)
@@ -175,6 +221,9 @@ class BadArchive(ReceiverError):
 class Conflict(ReceiverError):
     code = "conflict"
     default_message = "another episode is stored under this name"
+    what_to_do = (
+        "Ship the episode under another name: what is stored stays, and its digest is `existing_sha256`."
+    )
 
     def __init__(self, existing_sha256: str) -> None:
         super().__init__(None, status="conflict", existing_sha256=existing_sha256)
@@ -183,21 +232,28 @@ class Conflict(ReceiverError):
 class ReportNotJson(ReceiverError):
     code = "report-not-json"
     default_message = "body must be JSON"
+    what_to_do = "Send JSON that a strict parser reads (RFC 7493); `reason` says where this is not."
 
 
 class ReportNotObject(ReceiverError):
     code = "report-not-object"
     default_message = "body must be a JSON object"
+    what_to_do = "Send a JSON object, `{...}`."
 
 
 class ReportTooLarge(ReceiverError):
     code = "report-too-large"
     default_message = "report exceeds max size"
+    what_to_do = "Send a report of at most `max_report_bytes`."
 
 
 class BadHostId(ReceiverError):
     code = "bad-host-id"
     default_message = "bad host_id"
+    what_to_do = (
+        "Use a host id of 1 to 128 characters of `A-Z a-z 0-9 . _ -`, the first a letter or a digit, "
+        "without `..`."
+    )
 
 
 # What is asked for
@@ -206,6 +262,15 @@ class BadHostId(ReceiverError):
 class NotFound(ReceiverError):
     code = "not-found"
     default_message = "not found"
+    what_to_do = "Check the path; `GET /v1/episodes` and `GET /v1/host-health` list what there is."
+
+
+class MethodNotAllowed(ReceiverError):
+    """The path is there, and not for this method; the header Allow names those that it is for."""
+
+    code = "method-not-allowed"
+    default_message = "method not allowed"
+    what_to_do = "Use one of the methods that the header `Allow` names."
 
 
 # What the receiver itself cannot do
@@ -216,6 +281,7 @@ class StorageFull(ReceiverError):
 
     code = "storage-full"
     default_message = "no space left on the receiver; try again later"
+    what_to_do = "Keep the episode and send it again later; the maintainer makes room on the disk."
 
 
 class StorageFailed(ReceiverError):
@@ -223,6 +289,7 @@ class StorageFailed(ReceiverError):
 
     code = "storage-failed"
     default_message = "the receiver could not store this; try again later"
+    what_to_do = "Keep the episode and send it again later; the receiver's log says what failed."
 
 
 class EpisodeDamaged(ReceiverError):
@@ -233,6 +300,10 @@ class EpisodeDamaged(ReceiverError):
         "the receiver's copy of this episode is damaged; keep yours, and tell the maintainer to run "
         "`cis490-receiver verify --quarantine`, after which it can be shipped again"
     )
+    what_to_do = (
+        "Keep the episode; the maintainer runs `cis490-receiver verify --quarantine`, after which it can "
+        "be sent again."
+    )
 
 
 class EpisodeBusy(ReceiverError):
@@ -240,6 +311,17 @@ class EpisodeBusy(ReceiverError):
 
     code = "episode-busy"
     default_message = "another upload of this episode is being stored; try again in a moment"
+    what_to_do = "Send it again after some seconds."
+
+
+class InternalError(ReceiverError):
+    """What nobody foresaw; the log has it."""
+
+    code = "internal-error"
+    default_message = "internal error"
+    what_to_do = (
+        "Keep the episode and send it again later; the maintainer finds the cause in the receiver's log."
+    )
 
 
 class NotReady(ReceiverError):
@@ -247,6 +329,7 @@ class NotReady(ReceiverError):
 
     code = "not-ready"
     default_message = "the receiver cannot take episodes now"
+    what_to_do = "Wait; `reasons` has the codes of what stands in the way, each of which is in this table."
 
 
 class PreconditionFailed(ReceiverError):
@@ -254,6 +337,7 @@ class PreconditionFailed(ReceiverError):
 
     code = "precondition-failed"
     default_message = "precondition failed"
+    what_to_do = "Ask for the current entity tag with `HEAD`, and decide anew."
 
 
 class RangeNotSatisfiable(ReceiverError):
@@ -261,6 +345,7 @@ class RangeNotSatisfiable(ReceiverError):
 
     code = "range-not-satisfiable"
     default_message = "range not satisfiable"
+    what_to_do = "Begin the range before the end, which `Content-Range` gives."
 
     def __init__(self, size_bytes: int) -> None:
         super().__init__(None, size_bytes=size_bytes)

@@ -10,6 +10,7 @@ from typing import Final
 
 API_PREFIX: Final = "/v1"
 EPISODE_SUFFIX: Final = ".tar.zst"
+EPISODE_MEDIA_TYPE: Final = "application/zstd"
 
 HEADER_SHA256: Final = "X-Content-SHA256"
 HEADER_SCHEMA_VERSION: Final = "X-Schema-Version"

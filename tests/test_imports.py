@@ -43,7 +43,7 @@ ALLOWED: dict[str, set[str]] = {
     "monitor": INTAKE,
     "upkeep": INTAKE | {"ingest", "storage", "index", "git"},
     "serving": {"config", "logfmt", "errors"},
-    "views": INTAKE | {"ingest", "monitor", "serving.direct"},
+    "views": INTAKE | {"ingest", "monitor", "serving.direct", "serving.refusals"},
     "trainer": SMALL,
     "client": SMALL - {"config"} | {"git"},
 }

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from cis490_receiver.logfmt import event
 from cis490_receiver.serving.head import Head
-from cis490_receiver.serving.refusals import json_response
+from cis490_receiver.serving.refusals import HEAD_TIMEOUT, HEADERS_TOO_LARGE, Refusal, json_response
 from cis490_receiver.serving.waiting import Wait, WaitingRoom
 
 log = logging.getLogger(__name__)
@@ -20,8 +20,6 @@ log = logging.getLogger(__name__)
 #: How long a connection that we close waits for the client to close it too, and for how many bytes.
 LINGER_SECONDS: Final = 2.0
 LINGER_BYTES: Final = 1 << 20
-_TOO_LARGE: Final = "431 Request Header Fields Too Large", "headers-too-large", "the headers are too large"
-_TOO_SLOW: Final = "408 Request Timeout", "head-timeout", "the request's head came too slowly"
 
 
 class Lobby:
@@ -76,7 +74,7 @@ class Lobby:
         for conn, wait in self._room.expired(time.monotonic()):
             if wait is Wait.HEAD:
                 log.warning(event("slow-head", received=conn.sock.head_bytes))
-                self._refuse(conn, *_TOO_SLOW)
+                self._refuse(conn, HEAD_TIMEOUT)
             else:
                 self._close(conn)
 
@@ -108,15 +106,15 @@ class Lobby:
         elif state is Head.ENDED:
             self._close(conn)
         elif state is Head.TOO_LARGE:
-            log.warning(event("bad-http", status=_TOO_LARGE[0], code=_TOO_LARGE[1]))
-            self._refuse(conn, *_TOO_LARGE)
+            log.warning(event("bad-http", status=HEADERS_TOO_LARGE.status, code=HEADERS_TOO_LARGE.code))
+            self._refuse(conn, HEADERS_TOO_LARGE)
         elif state is Head.BEGUN and self._room.wait_of(conn) is not Wait.HEAD:
             self._room.put(conn, Wait.HEAD, self._head_seconds)
 
-    def _refuse(self, conn: Any, status: str, code: str, message: str) -> None:
+    def _refuse(self, conn: Any, refusal: Refusal) -> None:
         """Answer a head that no thread will see."""
         self._leave(conn)
-        conn.sock.send_now(json_response(status, code, message))
+        conn.sock.send_now(json_response(refusal))
         self.see_out(conn)
 
     def _leave(self, conn: Any) -> None:

@@ -33,7 +33,7 @@ from cis490_receiver.logfmt import event, quoted
 from cis490_receiver.serving.connection import ClientSocket
 from cis490_receiver.serving.head import Head
 from cis490_receiver.serving.lobby import Lobby
-from cis490_receiver.serving.refusals import describe, json_response
+from cis490_receiver.serving.refusals import INTERNAL_ERROR, describe, json_response
 from cis490_receiver.serving.share import ThreadShare
 from cis490_receiver.serving.waiting import Wait
 
@@ -227,13 +227,15 @@ class Worker(ThreadWorker):
     def handle_error(self, req: Any, client: socket.socket, addr: Any, exc: Exception) -> None:
         """Answer a request that never reached the application, or that the application could not end."""
         if isinstance(exc, http_errors.ParseException):
-            status, code, message = describe(exc)
+            refusal = describe(exc)
             # Its class alone: its text has what the client sent, a token among it.
-            log.warning(event("bad-http", status=status, code=code, reason=type(exc).__name__))
+            log.warning(
+                event("bad-http", status=refusal.status, code=refusal.code, reason=type(exc).__name__)
+            )
         else:
-            status, code, message = "500 Internal Server Error", "internal-error", "internal error"
+            refusal = INTERNAL_ERROR
             log.error("internal-error uri=%s", quoted(getattr(req, "uri", None)), exc_info=exc)
         with contextlib.suppress(OSError):
-            client.sendall(json_response(status, code, message))
+            client.sendall(json_response(refusal))
             if isinstance(client, ClientSocket):
                 client.end_answer()

@@ -6,12 +6,13 @@ import base64
 import logging
 import os
 import time
+from typing import Final
 
 from flask import Blueprint, Response, request
 from werkzeug.routing import BaseConverter
 from werkzeug.wrappers import Request
 
-from cis490_receiver import protocol
+from cis490_receiver import errors, protocol
 from cis490_receiver.errors import NotFound, ReceiverError
 from cis490_receiver.ingest import Outcome, receive_episode
 from cis490_receiver.logfmt import event
@@ -22,12 +23,44 @@ from cis490_receiver.policy.headers import code_commit
 from cis490_receiver.policy.identifiers import stored_key, uploaded_key
 from cis490_receiver.policy.inspection import inspector
 from cis490_receiver.policy.quota import check_reserve
-from cis490_receiver.views import errors, files
+from cis490_receiver.views import files
 from cis490_receiver.views.answers import json_answer
 from cis490_receiver.views.body import request_body
+from cis490_receiver.views.errors import status_of
+from cis490_receiver.views.openapi import parameters, schemas
+from cis490_receiver.views.openapi.declaration import Answer, Body, Header, operation
 from cis490_receiver.views.wiring import Services, authenticate
 
 log = logging.getLogger(__name__)
+
+_PATH: Final = "/v1/episodes/{host_id}/{episode_id}.tar.zst"
+_EXAMPLE: Final = "/v1/episodes/lab-1/run-0001.tar.zst"
+#: Why a PUT may be refused once its sender was let in, in the order of the checks; then what may go wrong.
+REFUSALS: Final = (
+    errors.BadSuffix,
+    errors.BadEpisodeName,
+    errors.HostMismatch,
+    errors.BadSha256Header,
+    errors.BadSchemaVersion,
+    errors.MissingCommit,
+    errors.MalformedCommit,
+    errors.CommitRejected,
+    errors.GateUnavailable,
+    errors.LengthRequired,
+    errors.BadContentLength,
+    errors.EpisodeTooLarge,
+    errors.DiskReserve,
+    errors.Conflict,
+    errors.BodyTruncated,
+    errors.BodyMalformed,
+    errors.BodyTimeout,
+    errors.ShaMismatch,
+    errors.BadArchive,
+    errors.StorageFull,
+    errors.StorageFailed,
+    errors.EpisodeDamaged,
+    errors.EpisodeBusy,
+)
 
 
 class RestOfPath(BaseConverter):
@@ -42,10 +75,41 @@ def blueprint(services: Services) -> Blueprint:
     views = Blueprint("episodes", __name__)
 
     @views.put("/v1/episodes/<rest:path>")
+    @operation(
+        "Ship an episode",
+        access="ship",
+        path=_PATH,
+        parameters=(*parameters.EPISODE, parameters.SHA256, *parameters.STAMPS),
+        body=Body("The episode, a `.tar.zst`.", protocol.EPISODE_MEDIA_TYPE, schemas.BYTES),
+        answers={
+            201: Answer("It is stored: bytes, name and index line are on stable storage.", schemas.STORED),
+            200: Answer("The same bytes were stored already.", schemas.ALREADY_PRESENT),
+        },
+        errors=REFUSALS,
+        example=_EXAMPLE,
+        curl="-T run-0001.tar.zst -H \"X-Content-SHA256: $(sha256sum run-0001.tar.zst | cut -d' ' -f1)\" "
+        "-H 'X-Schema-Version: 2' -H 'X-Episode-Type: control' -H 'X-Benign-Profile: idle'",
+        doc="What the head of the request decides is answered before the body is read, if the client sends "
+        "`Expect: 100-continue`. What is stored under a name is never replaced.",
+    )
     def put(path: str) -> Response:
         return put_episode(services, request, path)
 
     @views.get("/v1/episodes/<rest:path>")
+    @operation(
+        "The bytes of an episode",
+        access="read",
+        path=_PATH,
+        parameters=(*parameters.EPISODE, *parameters.CONDITIONAL, *parameters.RANGE),
+        answers=files.answers(
+            "The episode.",
+            protocol.EPISODE_MEDIA_TYPE,
+            Header("Repr-Digest", "SHA-256 of the whole episode (RFC 9530)."),
+        ),
+        errors=(*files.ERRORS, NotFound, errors.StorageFailed),
+        example=_EXAMPLE,
+        curl="-o back.tar.zst",
+    )
     def get(path: str) -> Response:
         authenticate(services, request).require("read")
         return _send(services, stored_key(path))
@@ -123,7 +187,7 @@ def _send(services: Services, key: EpisodeKey) -> Response:
     response = files.send(
         request,
         files.Representation(
-            stream, status.st_size, episode.sha256, int(status.st_mtime), "application/zstd"
+            stream, status.st_size, episode.sha256, int(status.st_mtime), protocol.EPISODE_MEDIA_TYPE
         ),
     )
     digest = base64.b64encode(bytes.fromhex(episode.sha256)).decode("ascii")
@@ -136,7 +200,7 @@ def _refused(
 ) -> None:
     """Log a refusal and leave it as a fact for the fleet monitor."""
     host_id, episode_id = _said_names(path)
-    status = errors.status_of(error)
+    status = status_of(error)
     commit = code_commit(request.headers)
     log.warning(event("refused", host=host_id, id=episode_id, status=status, code=error.code, commit=commit))
     fact = _fact(services, request, path, status, error.code, authenticated=authenticated)

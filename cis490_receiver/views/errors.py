@@ -6,7 +6,7 @@ import logging
 from typing import Final
 
 from flask import Flask, Response
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 
 from cis490_receiver import errors
 from cis490_receiver.logfmt import event
@@ -43,17 +43,16 @@ STATUS: Final[dict[type[errors.ReceiverError], int]] = {
     errors.ReportTooLarge: 413,
     errors.BadHostId: 400,
     errors.NotFound: 404,
+    errors.MethodNotAllowed: 405,
     errors.PreconditionFailed: 412,
     errors.RangeNotSatisfiable: 416,
     errors.NotReady: 503,
+    errors.InternalError: 500,
     errors.StorageFull: 507,
     errors.StorageFailed: 500,
     errors.EpisodeDamaged: 500,
     errors.EpisodeBusy: 503,
 }
-
-#: The code of what nobody foresaw.
-INTERNAL_ERROR: Final = "internal-error"
 
 #: When to try again, in seconds.
 RETRY_AFTER: Final[dict[type[errors.ReceiverError], int]] = {
@@ -64,6 +63,11 @@ RETRY_AFTER: Final[dict[type[errors.ReceiverError], int]] = {
     errors.EpisodeDamaged: 3600,
     errors.EpisodeBusy: 5,
     errors.NotReady: 60,
+}
+
+_OF_FRAMEWORK: Final[dict[type[HTTPException], type[errors.ReceiverError]]] = {
+    MethodNotAllowed: errors.MethodNotAllowed,
+    NotFound: errors.NotFound,
 }
 
 
@@ -91,8 +95,8 @@ def answer_any(exc: Exception) -> Response:
         return answer(exc)
     if isinstance(exc, HTTPException):
         return _http_exception(exc)
-    log.error(event(INTERNAL_ERROR, kind=type(exc).__name__), exc_info=exc)
-    return json_answer({"error": "internal error", "code": INTERNAL_ERROR}, 500)
+    log.error(event(errors.InternalError.code, kind=type(exc).__name__), exc_info=exc)
+    return answer(errors.InternalError())
 
 
 def init_app(app: Flask) -> None:
@@ -101,10 +105,11 @@ def init_app(app: Flask) -> None:
 
 
 def _http_exception(exc: HTTPException) -> Response:
-    code = (exc.name or "error").lower().replace(" ", "-")
-    content = {"error": exc.name.lower() if exc.name else "error", "code": code}
-    response = json_answer(content, exc.code or 500)
-    for name, value in exc.get_headers():
-        if name == "Allow":
-            response.headers[name] = value
+    """What the router and the framework refuse."""
+    kind = _OF_FRAMEWORK.get(
+        type(exc), errors.BadRequest if (exc.code or 500) < 500 else errors.InternalError
+    )
+    response = answer(kind())
+    if isinstance(exc, MethodNotAllowed):
+        response.allow.update(exc.valid_methods or ())
     return response

@@ -4,13 +4,35 @@ from __future__ import annotations
 
 import datetime as dt
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import BinaryIO, Final
 
 from flask import Request, Response
 from werkzeug.http import http_date, parse_date, parse_etags, parse_if_range_header, parse_range_header
 from werkzeug.wsgi import wrap_file
 
 from cis490_receiver.errors import PreconditionFailed, RangeNotSatisfiable
+from cis490_receiver.views.openapi import schemas
+from cis490_receiver.views.openapi.declaration import Answer, Header
+
+#: What `send` may raise.
+ERRORS: Final = (PreconditionFailed, RangeNotSatisfiable)
+_VALIDATORS: Final = (
+    Header("ETag", "The entity tag, in quotes."),
+    Header("Last-Modified", "When it last changed."),
+    Header("Cache-Control", "`no-cache`: ask again before using a copy."),
+)
+
+
+def answers(doc: str, content_type: str, *headers: Header) -> dict[int, Answer]:
+    """How `send` answers, `headers` beside its own."""
+    always = (*_VALIDATORS, *headers)
+    whole = (*always, Header("Accept-Ranges", "`bytes`."))
+    part = (*whole, Header("Content-Range", "Which part of how much."))
+    return {
+        200: Answer(doc, schemas.BYTES, content_type, whole),
+        206: Answer("The range that was asked for.", schemas.BYTES, content_type, part),
+        304: Answer("What the client has is still good.", schemas.BYTES, None, always),
+    }
 
 
 @dataclass(frozen=True, slots=True)

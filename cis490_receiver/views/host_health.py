@@ -9,17 +9,35 @@ from typing import Final
 from flask import Blueprint, Response, request
 
 from cis490_receiver import protocol
-from cis490_receiver.errors import BadHostId, EpisodeTooLarge, NotFound, ReportTooLarge
+from cis490_receiver.errors import (
+    BadContentLength,
+    BadHostId,
+    BodyMalformed,
+    BodyTimeout,
+    BodyTruncated,
+    EpisodeTooLarge,
+    HostMismatch,
+    LengthRequired,
+    NotFound,
+    ReportNotJson,
+    ReportNotObject,
+    ReportTooLarge,
+    StorageFailed,
+    StorageFull,
+)
 from cis490_receiver.index.base import ReportStore
 from cis490_receiver.logfmt import event
 from cis490_receiver.policy.headers import body_length
 from cis490_receiver.views.answers import json_answer
 from cis490_receiver.views.body import request_body
+from cis490_receiver.views.openapi import parameters, schemas
+from cis490_receiver.views.openapi.declaration import JSON, Answer, Body, operation
 from cis490_receiver.views.wiring import Services, authenticate
 
 log = logging.getLogger(__name__)
 
 MAX_REPORT_BYTES: Final = 1 << 20
+_PATH: Final = "/v1/host-health/{host_id}"
 
 
 def blueprint(services: Services) -> Blueprint:
@@ -27,6 +45,33 @@ def blueprint(services: Services) -> Blueprint:
     views = Blueprint("host_health", __name__)
 
     @views.put("/v1/host-health/<rest:host_id>")
+    @operation(
+        "Store a host's doctor report",
+        access="ship",
+        path=_PATH,
+        parameters=(parameters.HOST_ID,),
+        body=Body("What the host found, at most 1 MiB of I-JSON (RFC 7493).", JSON, schemas.REPORT),
+        answers={200: Answer("It is stored.", schemas.record(status=schemas.TEXT, host_id=schemas.TEXT))},
+        errors=(
+            NotFound,
+            BadHostId,
+            HostMismatch,
+            LengthRequired,
+            BadContentLength,
+            ReportTooLarge,
+            BodyTruncated,
+            BodyMalformed,
+            BodyTimeout,
+            ReportNotJson,
+            ReportNotObject,
+            StorageFull,
+            StorageFailed,
+        ),
+        example="/v1/host-health/lab-1",
+        curl='-X PUT -H \'Content-Type: application/json\' -d \'{"checks": [{"name": "disk", "status": "ok"}]}\'',
+        doc="Never behind the version gate. "
+        "`checks` is a list of objects with `name` and `status` (`ok`, `warn` or `fail`).",
+    )
     def put_report(host_id: str) -> Response:
         principal = authenticate(services, request)
         reports = _reports(services)
@@ -38,6 +83,15 @@ def blueprint(services: Services) -> Blueprint:
         return json_answer({"status": "stored", "host_id": host_id})
 
     @views.get("/v1/host-health/<rest:host_id>")
+    @operation(
+        "A host's latest doctor report, and 30 days of which checks failed",
+        access="read",
+        path=_PATH,
+        parameters=(parameters.HOST_ID,),
+        answers={200: Answer("The report.", schemas.REPORT_WITH_HISTORY)},
+        errors=(NotFound, BadHostId),
+        example="/v1/host-health/lab-1",
+    )
     def get_report(host_id: str) -> Response:
         authenticate(services, request).require("read")
         reports = _reports(services)
@@ -46,6 +100,15 @@ def blueprint(services: Services) -> Blueprint:
         return json_answer(asdict(reports.get(host_id)) | {"history": history})
 
     @views.get("/v1/host-health")
+    @operation(
+        "The latest doctor report of every host, sorted by host",
+        access="read",
+        answers={
+            200: Answer("All reports.", schemas.record(hosts=schemas.listed(schemas.reference("Report"))))
+        },
+        errors=(NotFound,),
+        example="/v1/host-health",
+    )
     def list_reports() -> Response:
         authenticate(services, request).require("read")
         reports = _reports(services)

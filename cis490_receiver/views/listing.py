@@ -8,11 +8,13 @@ from typing import Any
 
 from flask import Blueprint, Response, request
 
-from cis490_receiver.errors import BadRequest
+from cis490_receiver.errors import BadRequest, StorageFailed
 from cis490_receiver.models import wall_time
 from cis490_receiver.policy.query import parse_filters, parse_limit
 from cis490_receiver.views import files, metrics
 from cis490_receiver.views.answers import json_answer
+from cis490_receiver.views.openapi import parameters, schemas
+from cis490_receiver.views.openapi.declaration import Answer, Header, operation
 from cis490_receiver.views.wiring import Services, authenticate
 
 
@@ -24,6 +26,15 @@ def blueprint(services: Services) -> Blueprint:
         authenticate(services, request).require("read")
 
     @views.get("/v1/episodes")
+    @operation(
+        "Records of what is stored, newest first",
+        access="read",
+        parameters=parameters.LISTING,
+        answers={200: Answer("A page of records.", schemas.reference("EpisodePage"))},
+        errors=(StorageFailed,),
+        example="/v1/episodes?host=lab-1&limit=10",
+        doc="A filter that is unknown, malformed or given twice is refused: more would come than was asked for.",
+    )
     def list_episodes() -> Response:
         authorize()
         arguments = _single_arguments()
@@ -33,11 +44,31 @@ def blueprint(services: Services) -> Blueprint:
         return json_answer({"episodes": [episode.as_dict() for episode in page.episodes], "next": page.next})
 
     @views.get("/v1/index.jsonl")
+    @operation(
+        "The index: a JSON line for each episode, in the order of their arrival",
+        access="read",
+        parameters=(*parameters.CONDITIONAL, *parameters.RANGE),
+        answers=files.answers(
+            "All whole lines.",
+            "application/jsonl",
+            Header("X-Index-Generation", "As long as it is the same, what was read before has not changed."),
+        ),
+        errors=(*files.ERRORS, StorageFailed),
+        example="/v1/index.jsonl",
+        doc="To follow it, ask for a range from the offset that was reached; 416 says that nothing is new.",
+    )
     def get_index() -> Response:
         authorize()
         return _send_index(services)
 
     @views.get("/v1/hosts")
+    @operation(
+        "What is stored of each host, sorted by host",
+        access="read",
+        answers={200: Answer("All hosts.", schemas.record(hosts=schemas.listed(schemas.reference("Host"))))},
+        errors=(StorageFailed,),
+        example="/v1/hosts",
+    )
     def list_hosts() -> Response:
         authorize()
         hosts: list[dict[str, Any]] = [
@@ -51,6 +82,13 @@ def blueprint(services: Services) -> Blueprint:
         return json_answer({"hosts": hosts})
 
     @views.get("/metrics")
+    @operation(
+        "Figures for Prometheus",
+        access="read",
+        answers={200: Answer("Text format 0.0.4.", schemas.TEXT, "text/plain")},
+        example="/metrics",
+        doc="With `metrics_public` in the configuration, nobody is asked for a token.",
+    )
     def get_metrics() -> Response:
         if not services.settings.metrics_public:
             authorize()

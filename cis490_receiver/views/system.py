@@ -13,6 +13,8 @@ from cis490_receiver.policy.admission import is_preflight, preflight
 from cis490_receiver.policy.auth import Principal
 from cis490_receiver.policy.quota import check_reserve
 from cis490_receiver.views.answers import json_answer
+from cis490_receiver.views.openapi import parameters, schemas
+from cis490_receiver.views.openapi.declaration import Answer, operation
 from cis490_receiver.views.wiring import Services, authenticate
 
 
@@ -21,10 +23,24 @@ def blueprint(services: Services) -> Blueprint:
     views = Blueprint("system", __name__)
 
     @views.get("/v1/health")
+    @operation(
+        "Whether the receiver runs",
+        access="everybody",
+        answers={200: Answer("It runs. Nothing else was looked at.", schemas.record(status=schemas.TEXT))},
+        example="/v1/health",
+    )
     def health() -> Response:
         return json_answer({"status": "ok"})
 
     @views.get("/v1/ready")
+    @operation(
+        "Whether it could take an episode now",
+        access="everybody",
+        answers={200: Answer("It could.", schemas.READY)},
+        errors=(NotReady,),
+        example="/v1/ready",
+        doc="`warnings` has what does not stop an episode and should be looked at.",
+    )
     def ready() -> Response:
         reasons = not_ready_reasons(services)
         if reasons:
@@ -32,6 +48,17 @@ def blueprint(services: Services) -> Blueprint:
         return json_answer({"status": "ready", "warnings": warnings(services)})
 
     @views.post("/v1/ping")
+    @operation(
+        "Whether the token is good, and whether an episode with these headers would be taken",
+        access="any token",
+        parameters=parameters.PREFLIGHT,
+        answers={200: Answer("The token is good.", schemas.PONG)},
+        example="/v1/ping",
+        curl="-X POST -H 'X-Lab-Host: lab-1' -H 'X-Schema-Version: 2'",
+        doc="Writes nothing. With any header of a PUT but `X-Lab-Host`, "
+        "the answer has `would_accept` and, when that is false, "
+        "the `code` and `error` that the PUT would be refused with.",
+    )
     def ping() -> Response:
         principal = authenticate(services, request)
         answer: dict[str, Any] = {

@@ -13,7 +13,7 @@ from prometheus_client import Metric
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
 
-from cis490_receiver.errors import ReceiverError
+from cis490_receiver.errors import InternalError, ReceiverError
 from cis490_receiver.tally import Tally
 from cis490_receiver.views import errors
 
@@ -27,7 +27,7 @@ OUTCOMES: Final = (STORED, ALREADY_PRESENT, REFUSED, FAILED)
 #: Upper bounds in seconds: from a small episode on a LAN to some GB over Wi-Fi.
 BUCKETS: Final = (0.005, 0.02, 0.1, 0.5, 2.0, 10.0, 60.0, 300.0, 1800.0, 7200.0)
 
-_CODES: Final = sorted({error.code for error in errors.STATUS} | {errors.INTERNAL_ERROR})
+_CODES: Final = sorted({error.code for error in errors.STATUS})
 _UPLOADS: Final = {outcome: f"uploads {outcome}" for outcome in OUTCOMES}
 _REFUSALS: Final = {code: f"refusals {code}" for code in _CODES}
 _BYTES: Final = "bytes"
@@ -60,7 +60,7 @@ class UploadMetrics(Collector):
             self._refused(exc.code, errors.status_of(exc))
             raise
         except Exception:
-            self._refused(errors.INTERNAL_ERROR, 500)
+            self._refused(InternalError.code, 500)
             raise
         finally:
             self._tally.add(_IN_FLIGHT, -1)

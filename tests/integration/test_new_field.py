@@ -69,6 +69,17 @@ def test_a_field_that_is_declared_once_comes_through_every_end(package: Path, tm
         listed = receiver.request("GET", "/v1/episodes?sample_family=emotet", headers=AUTH).json["episodes"]
         assert [(item["episode_id"], item["sample_family"]) for item in listed] == [("e1", "emotet")]
         assert receiver.request("GET", "/v1/episodes?sample_family=no+word", headers=AUTH).status == 400
+        # The interface's description of itself.
+        described = receiver.request("GET", "/v1/openapi.json").json
+        assert "sample_family" in described["components"]["schemas"]["Episode"]["required"]
+        parameters = {
+            method: {item["name"] for item in described["paths"][path][method]["parameters"]}
+            for method, path in (
+                ("put", "/v1/episodes/{host_id}/{episode_id}.tar.zst"),
+                ("get", "/v1/episodes"),
+            )
+        }
+        assert "X-Sample-Family" in parameters["put"] and "sample_family" in parameters["get"]
         # The trainer's end.
         mirror, token = tmp_path / "mirror", tmp_path / "token"
         token.write_text(TOKEN)
