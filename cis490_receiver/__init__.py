@@ -9,7 +9,8 @@ protocol, errors, logfmt, clock, i_json,        nothing above them
 times, page, progress, tally
 stamps, models, filters                         the above; each the ones before it
 archive, files/                                 the above
-configuration/                                  the small ones above; either end's table of keys uses it
+commandline/                                    errors, page
+configuration/                                  commandline, the small ones above; either end's table of keys uses it
 config                                          the above
 git/                                            errors alone; both ends use it
 policy/                                         the small ones, which are all of the above; no flask

@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "cis490_receiver"
 NAME = "cis490_receiver"
 
 LEAVES = {"protocol", "errors", "logfmt", "clock", "i_json", "times", "page", "progress", "tally"}
-SMALL = LEAVES | {"stamps", "models", "filters", "archive", "files", "configuration", "config"}
+SMALL = LEAVES | {"stamps", "models", "filters", "archive", "files", "commandline", "configuration", "config"}
 BASES = {"storage.base", "index.base"}
 INTAKE = SMALL | BASES | {"policy"}
 
@@ -34,7 +34,8 @@ ALLOWED: dict[str, set[str]] = {
     "archive": LEAVES,
     "files": LEAVES,
     "git": {"errors"},
-    "configuration": LEAVES | {"files"},
+    "commandline": {"errors", "page"},
+    "configuration": LEAVES | {"files", "commandline"},
     "config": LEAVES | {"files", "configuration"},
     "policy": SMALL,
     "storage": SMALL,

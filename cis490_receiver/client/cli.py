@@ -9,38 +9,21 @@ import sys
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from cis490_receiver import i_json, protocol
-from cis490_receiver.client.config import TABLE, LabHost, load_with_sources
+from cis490_receiver.client.config import TABLE, LabHost, load, load_with_sources
+from cis490_receiver.commandline.failures import EXIT_FOUND, EXIT_USAGE, Failure
+from cis490_receiver.commandline.options import json_option
+from cis490_receiver.commandline.program import ReportingGroup
 from cis490_receiver.configuration.explain import config_command
-from cis490_receiver.configuration.loader import Loaded
-from cis490_receiver.errors import ConfigError
 from cis490_receiver.page import say
 
 if TYPE_CHECKING:
     from cis490_receiver.client.diagnosis import Diagnosis
     from cis490_receiver.client.transport import Transport
-
-EXIT_FOUND: Final = 1
-EXIT_USAGE: Final = 2
-
-json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-
-
-def configuration() -> LabHost:
-    """The host's configuration; ends the program with status 2 and one sentence when it cannot be used."""
-    return _configuration_with_sources().settings
-
-
-def _configuration_with_sources() -> Loaded[LabHost]:
-    try:
-        return load_with_sources()
-    except ConfigError as exc:
-        say(exc.message, label=f"{Path(sys.argv[0]).name}: ", err=True)
-        sys.exit(EXIT_USAGE)
 
 
 def log_to_stderr() -> None:
@@ -50,7 +33,9 @@ def log_to_stderr() -> None:
     logfmt.configure("info", journal="JOURNAL_STREAM" in os.environ)
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]}, invoke_without_command=True)
+@click.group(
+    cls=ReportingGroup, context_settings={"help_option_names": ["-h", "--help"]}, invoke_without_command=True
+)
 @click.version_option(package_name="cis490-receiver", message="%(prog)s %(version)s")
 @click.option("--ping", is_flag=True, help="Test the way to the receiver, stage by stage.")
 @json_option
@@ -72,7 +57,7 @@ def main(ctx: click.Context, ping: bool, as_json: bool) -> None:
 def _ping(as_json: bool) -> int:
     from cis490_receiver.client.diagnosis import diagnose
 
-    diagnosis = diagnose(_transport(configuration()))
+    diagnosis = diagnose(_transport(load()))
     if as_json:
         stages = [dataclasses.asdict(stage) for stage in diagnosis.stages]
         told = {"ok": diagnosis.failed is None, "skew_seconds": diagnosis.skew_seconds, "stages": stages}
@@ -107,7 +92,7 @@ def ship(files: tuple[Path, ...], as_json: bool) -> None:
     """
     from cis490_receiver.client import byhand
 
-    transport = _transport(configuration())
+    transport = _transport(load())
     _by_hand((byhand.ship(transport, path) for path in files), byhand.ACKNOWLEDGED, as_json)
 
 
@@ -145,15 +130,14 @@ def run(once: bool) -> None:
     from cis490_receiver.client.shipper import Shipper
     from cis490_receiver.client.spool import Spool
 
-    host = configuration()
+    host = load()
     log_to_stderr()
     spool = Spool(host.spool_dir)
     try:
         spool.prepare()
         with spool.lock() as ours:
             if not ours:
-                click.echo(f"cis490-shipper: another shipper works on {host.spool_dir}", err=True)
-                sys.exit(EXIT_FOUND)
+                raise Failure(f"another shipper works on {host.spool_dir}", "spool-in-use")
             # The journal has a line for each file as it is.
             watch = partial(progress.of_bytes, quiet=not sys.stderr.isatty())
             shipper = Shipper(_transport(host), spool, watch=watch)
@@ -162,10 +146,7 @@ def run(once: bool) -> None:
             shipper.reconsider()
             result = shipper.round()
     except OSError as exc:
-        click.echo(f"cis490-shipper: the spool {host.spool_dir} cannot be used: {exc}", err=True)
-        sys.exit(EXIT_FOUND)
-    except KeyboardInterrupt:
-        sys.exit(130)
+        raise Failure(f"the spool {host.spool_dir} cannot be used: {exc}", "spool-unusable") from exc
     click.echo(f"{result.shipped} shipped, {result.refused} refused, {result.kept} left in the spool")
     if result.too_young:
         click.echo(
@@ -180,7 +161,7 @@ def status(as_json: bool) -> None:
     """Say what waits, what was refused and why, and how the shipper is."""
     from cis490_receiver.client.status import look, print_for_people
 
-    told = look(configuration())
+    told = look(load())
     if as_json:
         click.echo(json.dumps(told, indent=2))
     else:
@@ -202,7 +183,7 @@ def retry(names: tuple[str, ...], take_all: bool, as_json: bool) -> None:
 
     if bool(names) == take_all:
         raise click.UsageError("name what to try again, or say --all")
-    spool = Spool(configuration().spool_dir)
+    spool = Spool(load().spool_dir)
     wanted = {name.removesuffix(protocol.EPISODE_SUFFIX) for name in names}
     refused = {path.name.removesuffix(protocol.EPISODE_SUFFIX): path for path, _ in spool.refusals()}
     chosen = {name: path for name, path in refused.items() if take_all or name in wanted}
@@ -237,7 +218,7 @@ def autoupdate() -> None:
     """
     from cis490_receiver.client.clone import Clone
 
-    host = configuration()
+    host = load()
     standing, told = Clone(host.orchestrator_dir, host.orchestrator_ref).fast_forward()
     click.echo(f"{host.orchestrator_dir}: {told}")
     sys.exit(EXIT_FOUND if standing.findings or standing.note else 0)
@@ -250,10 +231,9 @@ def cert_fetch(force: bool) -> None:
     from cis490_receiver.client.certificate import RenewalFailed, renew
 
     try:
-        click.echo(renew(configuration(), force=force))
+        click.echo(renew(load(), force=force))
     except (RenewalFailed, OSError) as exc:
-        click.echo(f"cis490-shipper: {exc}; the certificate in force stays", err=True)
-        sys.exit(EXIT_FOUND)
+        raise Failure(f"{exc}; the certificate in force stays", "not-renewed") from exc
 
 
-main.add_command(config_command(TABLE, _configuration_with_sources))
+main.add_command(config_command(TABLE, load_with_sources))

@@ -12,10 +12,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from cis490_receiver.commands.failures import reported, wants_json
+from cis490_receiver.commandline.failures import reported, wants_json
+from cis490_receiver.commandline.program import AS_JSON, ReportingGroup
 
 if TYPE_CHECKING:
     from flask import Flask
+
+PROGRAM: Final = "cis490-receiver"
 
 #: Each command, which the module of the same name has as `command`, and what it does in less than a line: a list of
 #: commands imports none of them.
@@ -36,22 +39,9 @@ COMMANDS: Final = {
     "verify": "Read stored episodes back and look for damage.",
 }
 
-#: Where a context keeps whether ``--json`` was given.
-_AS_JSON: Final = "cis490_receiver.as_json"
 
-
-class CommandGroup(click.Group):
-    """A group that imports a command when it is asked for, and tells of failures as `failures` does."""
-
-    def make_context(
-        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
-    ) -> click.Context:
-        """See `click.Command.make_context`."""
-        as_json = wants_json(args)
-        with reported(as_json=as_json):
-            context = super().make_context(info_name, args, parent, **extra)
-        context.meta[_AS_JSON] = as_json
-        return context
+class CommandGroup(ReportingGroup):
+    """A group that imports a command when it is asked for."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """All names, without importing anything."""
@@ -65,11 +55,6 @@ class CommandGroup(click.Group):
         """The list of commands, each in one line, without importing anything."""
         with formatter.section("Commands"):
             formatter.write_dl(sorted(COMMANDS.items()))
-
-    def invoke(self, ctx: click.Context) -> Any:
-        """Run the command."""
-        with reported(as_json=ctx.meta[_AS_JSON]):
-            return super().invoke(ctx)
 
 
 def load_command(name: str) -> click.Command:
@@ -123,14 +108,14 @@ class _Reporting(click.Command):
     ) -> click.Context:
         """See `click.Command.make_context`."""
         as_json = wants_json(args)
-        with reported(as_json=as_json):
+        with reported(PROGRAM, as_json=as_json):
             context = self._command.make_context(info_name, args, parent, **extra)
-        context.meta[_AS_JSON] = as_json
+        context.meta[AS_JSON] = as_json
         # click invokes the command that the context names.
         context.command = self
         return context
 
     def invoke(self, ctx: click.Context) -> Any:
         """See `click.Command.invoke`."""
-        with reported(as_json=ctx.meta[_AS_JSON]):
+        with reported(PROGRAM, as_json=ctx.meta[AS_JSON]):
             return self._command.invoke(ctx)

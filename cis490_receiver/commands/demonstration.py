@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 import click
 
 from cis490_receiver import protocol
-from cis490_receiver.commands.failures import EXIT_FOUND, Failure
+from cis490_receiver.commandline.failures import EXIT_FOUND, Failure
 from cis490_receiver.config import Settings
 
 _START_SECONDS: Final = 30

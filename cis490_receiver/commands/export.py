@@ -20,9 +20,10 @@ from typing import IO, Final
 import click
 
 from cis490_receiver.backends import use_backends
-from cis490_receiver.commands.failures import EXIT_USAGE, Failure
+from cis490_receiver.commandline.failures import EXIT_USAGE, Failure
+from cis490_receiver.commandline.options import example, quiet_option
 from cis490_receiver.commands.filters import chosen, filter_options
-from cis490_receiver.commands.shared import example, index_folder, quiet_option
+from cis490_receiver.commands.shared import index_folder
 from cis490_receiver.config import load
 from cis490_receiver.files import atomic
 from cis490_receiver.filters import Filters

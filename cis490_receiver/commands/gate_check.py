@@ -7,7 +7,8 @@ import json
 import click
 
 from cis490_receiver import page
-from cis490_receiver.commands.shared import data_folder, example, json_option
+from cis490_receiver.commandline.options import example, json_option
+from cis490_receiver.commands.shared import data_folder
 from cis490_receiver.config import load
 from cis490_receiver.errors import ReceiverError
 from cis490_receiver.policy.gate import GATE_FILE, VersionGate

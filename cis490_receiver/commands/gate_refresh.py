@@ -10,8 +10,9 @@ from typing import Any
 import click
 
 from cis490_receiver.clock import SystemClock
-from cis490_receiver.commands.failures import EXIT_FOUND, EXIT_USAGE, Failure
-from cis490_receiver.commands.shared import data_folder, example, json_option
+from cis490_receiver.commandline.failures import EXIT_FOUND, EXIT_USAGE, Failure
+from cis490_receiver.commandline.options import example, json_option
+from cis490_receiver.commands.shared import data_folder
 from cis490_receiver.config import load
 from cis490_receiver.errors import ConfigError, ReceiverError, StorageFailed
 from cis490_receiver.files import atomic

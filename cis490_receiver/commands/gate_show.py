@@ -7,9 +7,10 @@ import json
 import click
 
 from cis490_receiver.clock import SystemClock
-from cis490_receiver.commands.failures import Failure
+from cis490_receiver.commandline.failures import Failure
+from cis490_receiver.commandline.options import example, json_option
 from cis490_receiver.commands.gate_refresh import one_line, read_gate_file
-from cis490_receiver.commands.shared import data_folder, example, json_option
+from cis490_receiver.commands.shared import data_folder
 from cis490_receiver.config import load
 from cis490_receiver.policy.gate import GATE_FILE, age_text
 

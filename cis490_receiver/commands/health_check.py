@@ -15,9 +15,10 @@ import click
 
 from cis490_receiver import logfmt, page
 from cis490_receiver.clock import Clock, SystemClock
-from cis490_receiver.commands.failures import fail, reason
+from cis490_receiver.commandline.failures import fail, reason
+from cis490_receiver.commandline.options import example, json_option
 from cis490_receiver.commands.fleet import look, look_at_episodes
-from cis490_receiver.commands.shared import episodes_folder, example, index_folder, json_option
+from cis490_receiver.commands.shared import episodes_folder, index_folder
 from cis490_receiver.config import Settings, load
 from cis490_receiver.errors import ReceiverError
 from cis490_receiver.logfmt import event

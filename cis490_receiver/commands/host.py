@@ -11,9 +11,10 @@ import click
 
 from cis490_receiver import protocol
 from cis490_receiver.clock import SystemClock
-from cis490_receiver.commands.failures import Failure
+from cis490_receiver.commandline.failures import Failure
+from cis490_receiver.commandline.options import example, json_option
 from cis490_receiver.commands.fleet import look
-from cis490_receiver.commands.shared import example, index_folder, json_option
+from cis490_receiver.commands.shared import index_folder
 from cis490_receiver.config import Settings, load
 from cis490_receiver.models import wall_time
 from cis490_receiver.monitor.facts import Facts, HostFacts

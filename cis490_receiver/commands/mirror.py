@@ -10,9 +10,9 @@ from typing import Final
 import click
 
 from cis490_receiver import logfmt, page
-from cis490_receiver.commands.failures import interrupted
+from cis490_receiver.commandline.failures import interrupted
+from cis490_receiver.commandline.options import example, json_option, quiet_option
 from cis490_receiver.commands.filters import chosen, filter_options
-from cis490_receiver.commands.shared import example, json_option, quiet_option
 from cis490_receiver.configuration.token import read_token
 from cis490_receiver.progress import on_standard_error
 from cis490_receiver.trainer.mirror import NOT_THERE, Mirror, Result

@@ -11,7 +11,8 @@ import click
 
 from cis490_receiver import protocol, times
 from cis490_receiver.clock import SystemClock
-from cis490_receiver.commands.shared import data_folder, example, json_option
+from cis490_receiver.commandline.options import example, json_option
+from cis490_receiver.commands.shared import data_folder
 from cis490_receiver.config import load
 from cis490_receiver.models import nanoseconds, wall_time
 from cis490_receiver.monitor.mutes import Mute, MuteFile

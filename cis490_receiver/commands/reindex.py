@@ -11,8 +11,9 @@ import click
 from cis490_receiver import logfmt
 from cis490_receiver.backends import use_backends
 from cis490_receiver.clock import SystemClock
-from cis490_receiver.commands.failures import fail, interrupted
-from cis490_receiver.commands.shared import episodes_folder, example, json_option, quiet_option
+from cis490_receiver.commandline.failures import fail, interrupted
+from cis490_receiver.commandline.options import example, json_option, quiet_option
+from cis490_receiver.commands.shared import episodes_folder
 from cis490_receiver.config import load
 from cis490_receiver.errors import ReceiverError
 from cis490_receiver.progress import on_standard_error

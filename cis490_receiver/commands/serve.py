@@ -7,7 +7,7 @@ from typing import Final
 
 import click
 
-from cis490_receiver.commands.shared import example
+from cis490_receiver.commandline.options import example
 from cis490_receiver.config import TABLE, Settings, load
 
 _WELCOME: Final = """

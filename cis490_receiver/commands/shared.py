@@ -11,15 +11,6 @@ import click
 from cis490_receiver.config import Settings
 from cis490_receiver.errors import ConfigError, ReceiverError
 
-json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-
-quiet_option = click.option("--quiet", is_flag=True, help="Do not tell of progress.")
-
-
-def example(line: str) -> str:
-    """The end of a command's help, which shows `line` as it is typed."""
-    return f"\b\nExample:\n  {line}"
-
 
 class NoIndex(ReceiverError):
     """There are episodes, and no index.jsonl."""

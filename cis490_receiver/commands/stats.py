@@ -11,7 +11,8 @@ import click
 
 from cis490_receiver import page
 from cis490_receiver.backends import use_backends
-from cis490_receiver.commands.shared import example, index_folder, json_option, quiet_option
+from cis490_receiver.commandline.options import example, json_option, quiet_option
+from cis490_receiver.commands.shared import index_folder
 from cis490_receiver.config import load
 from cis490_receiver.filters import Filters
 from cis490_receiver.index.base import KIND, Total

@@ -12,8 +12,8 @@ from pathlib import Path
 import click
 
 from cis490_receiver import protocol, times
-from cis490_receiver.commands.failures import Failure
-from cis490_receiver.commands.shared import example, json_option
+from cis490_receiver.commandline.failures import Failure
+from cis490_receiver.commandline.options import example, json_option
 from cis490_receiver.config import load
 from cis490_receiver.errors import ConfigError
 from cis490_receiver.files import atomic

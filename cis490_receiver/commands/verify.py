@@ -14,9 +14,10 @@ import click
 from cis490_receiver import logfmt, page, times
 from cis490_receiver.backends import use_backends
 from cis490_receiver.clock import SystemClock
-from cis490_receiver.commands.failures import EXIT_FOUND, EXIT_INTERRUPTED, fail, reason
+from cis490_receiver.commandline.failures import EXIT_FOUND, EXIT_INTERRUPTED, fail, reason
+from cis490_receiver.commandline.options import example, json_option, quiet_option
 from cis490_receiver.commands.filters import chosen
-from cis490_receiver.commands.shared import example, index_folder, json_option, quiet_option
+from cis490_receiver.commands.shared import index_folder
 from cis490_receiver.config import load
 from cis490_receiver.errors import ReceiverError
 from cis490_receiver.models import EpisodeKey

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import click
 
+from cis490_receiver.commandline.options import example, json_option
 from cis490_receiver.configuration.keys import REQUIRED, Key, as_it_is
 from cis490_receiver.configuration.loader import Loaded, Table
 
@@ -21,8 +22,8 @@ _COMMENT_COLUMNS: Final = 79
 def config_command(table: Table[Any], load: Callable[[], Loaded[Any]]) -> click.Command:
     """The command that shows what `load` gives, an object of `table`. What `load` raises is the caller's business."""
 
-    @click.command("config", epilog=f"\b\nExample:\n  {table.command} --explain")
-    @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+    @click.command("config", epilog=example(f"{table.command} --explain"))
+    @json_option
     @click.option(
         "--explain", is_flag=True, help="Say what each key means and may be, its default, and who set it."
     )

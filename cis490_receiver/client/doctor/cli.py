@@ -10,9 +10,11 @@ from typing import Any, Final
 import click
 
 from cis490_receiver import protocol
-from cis490_receiver.client.cli import EXIT_FOUND, configuration, json_option
-from cis490_receiver.client.config import LabHost
+from cis490_receiver.client.config import LabHost, load
 from cis490_receiver.client.doctor.report import Check, Look, run_checks
+from cis490_receiver.commandline.failures import EXIT_FOUND
+from cis490_receiver.commandline.options import json_option
+from cis490_receiver.commandline.program import Reporting
 from cis490_receiver.errors import ReceiverError
 from cis490_receiver.page import say
 
@@ -47,7 +49,7 @@ def _bind(
     return lambda: check(host)
 
 
-@click.command(context_settings=_SETTINGS)
+@click.command(cls=Reporting, context_settings=_SETTINGS)
 @_version
 @json_option
 def doctor(as_json: bool) -> None:
@@ -55,7 +57,7 @@ def doctor(as_json: bool) -> None:
 
     Exit status: 0 nothing fails, 1 something does, 2 wrong usage or configuration.
     """
-    report = examine(configuration())
+    report = examine(load())
     if as_json:
         click.echo(json.dumps(report, indent=2))
     else:
@@ -72,7 +74,7 @@ def _print(report: dict[str, Any]) -> None:
     click.echo(f"\n{report['host_id']}: {report['status']}, {report['checked_at_wall']}")
 
 
-@click.command(context_settings=_SETTINGS)
+@click.command(cls=Reporting, context_settings=_SETTINGS)
 @_version
 def ship_health() -> None:
     """Check this lab host and send the report to the receiver, also when nothing else works.
@@ -81,7 +83,7 @@ def ship_health() -> None:
     """
     from cis490_receiver.client.transport import Transport, receiver_failed
 
-    host = configuration()
+    host = load()
     report = examine(host)
     try:
         reply = Transport(host).put_json(f"{protocol.API_PREFIX}/host-health/{host.host_id}", report)

@@ -68,8 +68,8 @@ def wants_json(arguments: Sequence[str]) -> bool:
 
 
 @contextlib.contextmanager
-def reported(*, as_json: bool) -> Iterator[None]:
-    """Turn whatever ends a command into its exit status, and say why."""
+def reported(program: str, *, as_json: bool) -> Iterator[None]:
+    """Turn whatever ends a command of `program` into its exit status, and say why."""
     try:
         with _output_flushed():
             yield
@@ -77,19 +77,19 @@ def reported(*, as_json: bool) -> Iterator[None]:
         # Whoever read the output has enough.
         sys.exit(EXIT_NOT_READ)
     except KeyboardInterrupt:
-        _end("interrupted", _INTERRUPTED, EXIT_INTERRUPTED, as_json)
+        _end(program, "interrupted", _INTERRUPTED, EXIT_INTERRUPTED, as_json)
     except click.ClickException as exc:
         exc.show()
         _answer(exc.format_message(), "bad-usage", as_json, {})
         sys.exit(EXIT_USAGE)
     except Failure as exc:
-        _end(exc.sentence, exc.code, exc.status, as_json, exc.details)
+        _end(program, exc.sentence, exc.code, exc.status, as_json, exc.details)
     except ConfigError as exc:
-        _end(exc.message, exc.code, EXIT_USAGE, as_json)
+        _end(program, exc.message, exc.code, EXIT_USAGE, as_json)
     except ReceiverError as exc:
-        _end(reason(exc), exc.code, EXIT_FOUND, as_json)
+        _end(program, reason(exc), exc.code, EXIT_FOUND, as_json)
     except OSError as exc:
-        _end(reason(exc), StorageFailed.code, EXIT_FOUND, as_json)
+        _end(program, reason(exc), StorageFailed.code, EXIT_FOUND, as_json)
 
 
 @contextlib.contextmanager
@@ -108,9 +108,9 @@ def _output_flushed() -> Iterator[None]:
 
 
 def _end(
-    sentence: str, code: str, status: int, as_json: bool, details: Mapping[str, Any] = _NOTHING
+    program: str, sentence: str, code: str, status: int, as_json: bool, details: Mapping[str, Any] = _NOTHING
 ) -> NoReturn:
-    page.say(sentence, label="cis490-receiver: ", err=True)
+    page.say(sentence, label=f"{program}: ", err=True)
     _answer(sentence, code, as_json, details)
     sys.exit(status)
 
