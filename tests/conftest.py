@@ -24,6 +24,7 @@ PACKAGES = {
     "nginx": "nginx-light",
     "nsenter": "util-linux",
     "openssl": "openssl",
+    "prometheus": "prometheus",
     "promtool": "prometheus",
     "ss": "iproute2",
     "strace": "strace",
