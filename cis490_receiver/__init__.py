@@ -12,7 +12,8 @@ archive, files/                                 the above
 commandline/                                    errors, page
 configuration/                                  commandline, the small ones above; either end's table of keys uses it
 config                                          the above
-git/                                            errors alone; both ends use it
+git/                                            errors alone; what both ends ask git
+http_client/                                    errors, i_json; the HTTP of both ends that are not the server
 policy/                                         the small ones, which are all of the above; no flask
 storage/, index/                                the small ones; never each other
 ingest, monitor/                                the small ones, policy; of storage and index only `base`
@@ -20,8 +21,8 @@ upkeep/                                         the above, ingest, storage, inde
 serving/                                        config, errors, logfmt; the only code that knows gunicorn's insides
 views/                                          policy, ingest, monitor, the `base`s; of serving direct and
                                                 refusals; the only HTTP code
-trainer/                                        the small ones
-client/                                         the small ones but config, git
+trainer/                                        the small ones, http_client
+client/                                         the small ones but config, git, http_client
 commands/                                       all but views and client; no flask at the top of a module
 backends, serving.gunicorn_conf, here           anything: the only places that pick backends
 (`create_app`)

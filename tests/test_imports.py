@@ -34,6 +34,7 @@ ALLOWED: dict[str, set[str]] = {
     "archive": LEAVES,
     "files": LEAVES,
     "git": {"errors"},
+    "http_client": {"errors", "i_json"},
     "commandline": {"errors", "page"},
     "configuration": LEAVES | {"files", "commandline"},
     "config": LEAVES | {"files", "configuration"},
@@ -45,8 +46,8 @@ ALLOWED: dict[str, set[str]] = {
     "upkeep": INTAKE | {"ingest", "storage", "index", "git"},
     "serving": {"config", "logfmt", "errors"},
     "views": INTAKE | {"ingest", "monitor", "serving.direct", "serving.refusals"},
-    "trainer": SMALL,
-    "client": SMALL - {"config"} | {"git"},
+    "trainer": SMALL | {"http_client"},
+    "client": SMALL - {"config"} | {"git", "http_client"},
 }
 #: What picks backends, and the commands.
 ANYTHING = {"", "__main__", "backends", "commands", "serving.gunicorn_conf"}

@@ -7,10 +7,7 @@ server nor its framework.
 module          does
 ==============  ==========================================================================================
 config          lab-host.toml and CIS490_LAB_* to one frozen `LabHost`
-failures        what can go wrong on the way to the receiver, each with its remedy
-wire            one HTTP exchange over http.client, whose early answer is read while the body is sent
-connection      an open connection: certificates shown and checked, silence noticed
-transport       token, timeouts, retries: every request of this package goes through it
+transport       token, retries: every request of this package goes through it, by http_client/
 receipt         what an answer to a PUT means for the file
 episode         what a file's name and its meta.json say in a PUT
 inspection      a file read before it is shipped: whole, unfinished, damaged

@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any, Final
 
 from cis490_receiver import i_json, progress
-from cis490_receiver.client import failures, inspection
+from cis490_receiver.client import inspection
 from cis490_receiver.client.episode import RENAME, url_path
 from cis490_receiver.client.inspection import Findings
 from cis490_receiver.client.receipt import Verdict, judge
-from cis490_receiver.client.transport import Reply, Transport, receiver_failed
+from cis490_receiver.client.transport import Transport, receiver_failed
 from cis490_receiver.errors import BadEpisodeName, ReceiverError
+from cis490_receiver.http_client import failures
+from cis490_receiver.http_client.reply import Reply
 from cis490_receiver.page import say, size
 from cis490_receiver.protocol import HEADER_SHA256
 

@@ -18,13 +18,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from cis490_receiver.client import failures
 from cis490_receiver.client.config import LabHost
-from cis490_receiver.client.connection import tls_context
 from cis490_receiver.client.diagnosis import diagnose
-from cis490_receiver.client.transport import Transport
+from cis490_receiver.client.transport import Transport, endpoint_of
 from cis490_receiver.errors import ReceiverError
 from cis490_receiver.files import atomic
+from cis490_receiver.http_client import failures
+from cis490_receiver.http_client.tls import tls_context
 
 RENEW_SECONDS: Final = 300.0
 _KEPT: Final = 3
@@ -137,7 +137,7 @@ def _check(new: LabHost, current: Certificate | None, now: float) -> Certificate
         raise RenewalFailed("the new certificate does not last longer than the old one")
     try:
         # Certificate and key fit together, whether or not the receiver can be reached.
-        tls_context(new)
+        tls_context(endpoint_of(new))
     except failures.TransportFailed as exc:
         raise RenewalFailed(f"the new certificate is of no use: {exc.message}") from exc
     failed = diagnose(Transport(new)).failed

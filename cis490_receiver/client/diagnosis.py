@@ -9,10 +9,10 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
-from urllib.parse import urlsplit
 
-from cis490_receiver.client import connection, failures
-from cis490_receiver.client.transport import Reply, Transport, receiver_failed
+from cis490_receiver.client.transport import WORDING, Transport, receiver_failed
+from cis490_receiver.http_client import connection, failures
+from cis490_receiver.http_client.reply import Reply
 
 STAGES: Final = ("DNS", "TCP", "TLS", "client certificate", "token", "host id", "receiver")
 #: How long a refusal of the client certificate may take to arrive after the handshake.
@@ -82,8 +82,8 @@ def _resolve(transport: Transport) -> str:
     Raises:
         DnsFailed: for nothing.
     """
-    name = urlsplit(transport.host.receiver_url).hostname or ""
-    addresses = connection.addresses(name)
+    name = transport.endpoint.name
+    addresses = connection.addresses(transport.endpoint)
     return f"{name} is an address" if addresses == [name] else f"{name} is {', '.join(addresses)}"
 
 
@@ -97,7 +97,8 @@ def _connect(transport: Transport, seen: dict[str, str]) -> None:
         seen["TLS"] = f"{sock.version()}, the receiver's certificate is trusted"
         # In TLS 1.3 the handshake is over before the server has looked at the certificate.
         shown = transport.host.client_cert
-        _wait_for_alert(sock, None if shown else "set client_cert and client_key")
+        remedy = WORDING.certificate_refused if shown else f"{WORDING.change} {WORDING.certificate}"
+        _wait_for_alert(sock, remedy)
         seen["client certificate"] = f"{shown} is taken" if shown else "none is set, and none is asked for"
 
 
@@ -108,7 +109,7 @@ def _opened(transport: Transport, seen: dict[str, str]) -> http.client.HTTPConne
     except failures.TcpFailed:
         raise
     except failures.TransportFailed as exc:
-        seen["TCP"] = _PORT_ANSWERS.format(urlsplit(transport.host.receiver_url).port or 443)
+        seen["TCP"] = _PORT_ANSWERS.format(transport.endpoint.port)
         if isinstance(exc, failures.CertificateRefused) and not isinstance(exc, failures.CertificateUnusable):
             # The host's certificate is asked for when the receiver's was found good (RFC 8446 §4.4).
             seen["TLS"] = "the receiver's certificate is trusted"
@@ -117,15 +118,16 @@ def _opened(transport: Transport, seen: dict[str, str]) -> http.client.HTTPConne
     return opened
 
 
-def _wait_for_alert(sock: ssl.SSLSocket, remedy: str | None) -> None:
+def _wait_for_alert(sock: ssl.SSLSocket, remedy: str) -> None:
     sock.settimeout(ALERT_SECONDS)
     try:
         sock.recv(1)
     except TimeoutError:
         return
     except OSError as exc:
-        reason = getattr(exc, "reason", None) or exc.strerror or type(exc).__name__
-        raise failures.CertificateRefused(f"refused after the handshake ({reason})", remedy) from exc
+        raise failures.CertificateRefused(
+            f"refused after the handshake ({failures.reason(exc)})", remedy
+        ) from exc
     raise failures.CertificateRefused("the receiver ended the connection after the handshake", remedy)
 
 

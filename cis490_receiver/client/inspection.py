@@ -17,8 +17,8 @@ from typing import BinaryIO, ClassVar, Final
 from cis490_receiver import archive
 from cis490_receiver.archive import Limits, Member, Walk
 from cis490_receiver.client.episode import shortcomings, stamps
-from cis490_receiver.client.failures import FileChanged
 from cis490_receiver.errors import ReceiverError
+from cis490_receiver.http_client.failures import FileChanged
 
 _MAGIC_BYTES: Final = 4
 _STEP: Final = 256 * 1024

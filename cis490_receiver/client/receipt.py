@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from typing import Final
 
-from cis490_receiver.client.transport import Reply
+from cis490_receiver.http_client.reply import Reply
 
 
 class Verdict(enum.Enum):

@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 from typing import Any, Final
 
-from cis490_receiver.client import failures
 from cis490_receiver.client.spool import Spool
 from cis490_receiver.client.transport import Transport
 from cis490_receiver.errors import CommitRejected
+from cis490_receiver.http_client import failures
 from cis490_receiver.logfmt import event
 from cis490_receiver.protocol import HEADER_CODE_COMMIT
 

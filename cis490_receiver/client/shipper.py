@@ -15,16 +15,18 @@ from functools import partial
 from typing import Any, Final
 
 from cis490_receiver import i_json
-from cis490_receiver.client import failures
 from cis490_receiver.client.episode import RENAME, Described
 from cis490_receiver.client.inspection import NotShippable, Unfinished
 from cis490_receiver.client.looks import Looks, Watch
 from cis490_receiver.client.receipt import Verdict, judge
 from cis490_receiver.client.reconsidering import reconsider
 from cis490_receiver.client.spool import Spool, Waiting
-from cis490_receiver.client.transport import Backoff, Reply, Transport, receiver_failed
+from cis490_receiver.client.transport import Transport, receiver_failed
 from cis490_receiver.clock import Clock, SystemClock
 from cis490_receiver.errors import BadEpisodeName
+from cis490_receiver.http_client import failures
+from cis490_receiver.http_client.backoff import Backoff
+from cis490_receiver.http_client.reply import Reply
 from cis490_receiver.logfmt import event
 from cis490_receiver.models import wall_time
 from cis490_receiver.progress import of_bytes

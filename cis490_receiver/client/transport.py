@@ -7,93 +7,44 @@ be closing.
 from __future__ import annotations
 
 import contextlib
-import email.utils
 import http.client
 import json
-import math
 import os
-import random
-import ssl
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
-from urllib.parse import urlsplit
+from typing import Final
 
-from cis490_receiver import i_json, protocol
-from cis490_receiver.client import connection, failures, wire
+from cis490_receiver import protocol
 from cis490_receiver.client.config import LabHost
 from cis490_receiver.configuration.token import read_token
 from cis490_receiver.errors import CommitRejected, HostMismatch, MalformedCommit, MissingCommit, ScopeMissing
+from cis490_receiver.http_client import connection, exchange, failures
+from cis490_receiver.http_client.backoff import MAX_WAIT_SECONDS, Backoff
+from cis490_receiver.http_client.endpoint import Endpoint, Wording
+from cis490_receiver.http_client.reply import TRANSIENT, Reply, json_object
 
 #: From this size on, a body is announced and preceded by questions that cost nothing.
 LARGE_BYTES: Final = 1 << 20
 #: How long the answer to a whole body may take: several GB are synced to a slow disk.
 STORE_SECONDS: Final = 600.0
-MAX_WAIT_SECONDS: Final = 900.0
-#: Statuses that say "not now": another try may go better.
-TRANSIENT: Final = frozenset({408, 425, 429, 500, 502, 503, 504, 507})
+WORDING: Final = Wording(
+    change="set",
+    url="receiver_url",
+    ca_file="ca_file",
+    cert="client_cert",
+    key="client_key",
+    certificate_refused="check client_cert and client_key: `cis490-doctor` says when the certificate ends; have the "
+    "maintainer sign a new one",
+    later="wait: the shipper tries again by itself; tell the maintainer if it lasts",
+)
+#: Remedies.
+_RIGHT_HOST: Final = (
+    "set host_id to the name that certificate and token were made for, or have the maintainer make ones for this "
+    "host"
+)
+_AS_GIVEN: Final = "put the token that the maintainer gave this host into token_file; nothing else in it"
 _OF_A_COMMIT: Final = frozenset({MissingCommit.code, MalformedCommit.code, CommitRejected.code})
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """An answer.
-
-    Attributes:
-        json: its body, where that is a JSON object.
-    """
-
-    status: int
-    headers: http.client.HTTPMessage
-    json: dict[str, Any] | None
-
-    @property
-    def retry_after_seconds(self) -> float | None:
-        """What ``Retry-After`` asks for, as a number or a date (RFC 9110 §10.2.3)."""
-        text = self.headers.get("Retry-After", "").strip()
-        if text.isascii() and text.isdigit():
-            return float(text[:9])
-        with contextlib.suppress(ValueError, TypeError):
-            return max(0.0, email.utils.parsedate_to_datetime(text).timestamp() - time.time())
-        return None
-
-    def says(self, name: str) -> str:
-        """A text of the answer's JSON; empty where it has none."""
-        value = (self.json or {}).get(name)
-        return value if isinstance(value, str) else ""
-
-
-class Backoff:
-    """How long to wait after each failure in a row: doubling, with jitter, so that a fleet whose receiver
-    comes back does not come back all at once."""
-
-    def __init__(
-        self,
-        *,
-        first_seconds: float = 1.0,
-        max_seconds: float = MAX_WAIT_SECONDS,
-        rng: Callable[[], float] = random.random,
-    ) -> None:
-        self._first = first_seconds
-        self._max = max_seconds
-        self._rng = rng
-        self._failures = 0
-
-    def reset(self) -> None:
-        """Something went well."""
-        self._failures = 0
-
-    def next_seconds(self, retry_after: float | None = None) -> float:
-        """The wait after one more failure: never shorter than `retry_after`, as far as that is sensible."""
-        ceiling = min(self._max, self._first * math.pow(2, min(self._failures, 30)))
-        self._failures += 1
-        wait = ceiling / 2 + self._rng() * ceiling / 2
-        if retry_after is None:
-            return wait
-        # Hosts that are told the same number must not keep it to the second.
-        return max(wait, min(retry_after, 86400.0) * (1 + self._rng() / 4))
 
 
 class Transport:
@@ -101,6 +52,7 @@ class Transport:
 
     def __init__(self, host: LabHost) -> None:
         self.host = host
+        self.endpoint = endpoint_of(host)
 
     def request(
         self,
@@ -148,8 +100,8 @@ class Transport:
                 if reply.status not in TRANSIENT or not left:
                     return reply
                 wait = reply.retry_after_seconds
-            except (failures.TcpFailed, failures.DnsFailed, failures.ReceiverFailed):
-                if not left:
+            except failures.TransportFailed as exc:
+                if not left or not exc.may_pass:
                     raise
             sleep(min(backoff.next_seconds(wait), MAX_WAIT_SECONDS))
         raise AssertionError("unreachable")
@@ -183,7 +135,7 @@ class Transport:
         url_path: str,
         headers: Mapping[str, str],
         *,
-        sent: wire.Sent = lambda _bytes: None,
+        sent: exchange.Sent = lambda _bytes: None,
     ) -> Reply:
         """PUT the file `path`, which `headers` describe, as it is on the disk, in bounded memory.
 
@@ -204,7 +156,7 @@ class Transport:
                 reply = self.request("PUT", url_path, headers=headers, body=b"")
                 if reply.says("status") != "sha-mismatch":
                     return reply
-            upload = wire.Upload(stream, before.st_size, announced=large, sent=sent)
+            upload = exchange.Upload(stream, before.st_size, announced=large, sent=sent)
             reply = self._exchange("PUT", url_path, headers, upload, STORE_SECONDS)
             after = os.fstat(stream.fileno())
         if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
@@ -220,29 +172,23 @@ class Transport:
 
     def connect(self) -> http.client.HTTPConnection:
         """See `connection.connect`."""
-        return connection.connect(self.host)
+        return connection.connect(self.endpoint)
 
     def _exchange(
         self,
         method: str,
         path: str,
         headers: Mapping[str, str],
-        body: bytes | wire.Upload | None,
+        body: bytes | exchange.Upload | None,
         answer_seconds: float,
     ) -> Reply:
         full = {**self._identity(), **headers}
         opened = self.connect()
-        prefix = urlsplit(self.host.receiver_url).path
-        try:
-            with contextlib.closing(opened):
-                raw = wire.exchange(opened, method, prefix + path, full, body, answer_seconds=answer_seconds)
-        except ssl.SSLError as exc:
-            raise connection.tls_failure(exc, self.host) from exc
-        except TimeoutError as exc:
-            raise failures.ReceiverFailed("the receiver did not answer in time") from exc
-        except (OSError, http.client.HTTPException) as exc:
-            raise failures.ReceiverFailed(f"the connection was lost: {connection.reason(exc)}") from exc
-        return Reply(raw.status, raw.headers, _json_object(raw.body))
+        with connection.named_failures(self.endpoint), contextlib.closing(opened):
+            raw = exchange.exchange(
+                opened, method, self.endpoint.path + path, full, body, answer_seconds=answer_seconds
+            )
+        return Reply(raw.status, raw.headers, json_object(raw.body))
 
     def _identity(self) -> dict[str, str]:
         identity = {protocol.HEADER_LAB_HOST: self.host.host_id, "User-Agent": "cis490-lab-host"}
@@ -262,10 +208,10 @@ class Transport:
             return read_token(path)
         except OSError as exc:
             raise failures.TokenRefused(
-                f"token_file {path} cannot be read: {connection.reason(exc)}"
+                f"token_file {path} cannot be read: {failures.reason(exc)}", _AS_GIVEN
             ) from exc
         except ValueError as exc:
-            raise failures.TokenRefused(f"token_file: the content of {path} {exc}") from None
+            raise failures.TokenRefused(f"token_file: the content of {path} {exc}", _AS_GIVEN) from None
 
 
 def receiver_failed(reply: Reply) -> failures.TransportFailed:
@@ -273,10 +219,12 @@ def receiver_failed(reply: Reply) -> failures.TransportFailed:
     said = reply.says("error") or "an answer without a JSON object"
     code = reply.says("code")
     if code == HostMismatch.code:
-        return failures.HostRefused(f"the receiver refuses this host: {said}")
+        return failures.HostRefused(f"the receiver refuses this host: {said}", _RIGHT_HOST)
     if code == ScopeMissing.code or reply.status in (401, 403):
-        return failures.TokenRefused(f"the receiver refuses the token ({code or reply.status}: {said})")
-    remedy = None
+        return failures.TokenRefused(
+            f"the receiver refuses the token ({code or reply.status}: {said})", _AS_GIVEN
+        )
+    remedy = WORDING.later
     if reply.json is None or reply.status in (404, 421):
         remedy = "check receiver_url: something else than the receiver answers there"
     return failures.ReceiverFailed(
@@ -286,9 +234,16 @@ def receiver_failed(reply: Reply) -> failures.TransportFailed:
     )
 
 
-def _json_object(body: bytes) -> dict[str, Any] | None:
-    try:
-        document = i_json.loads(body)
-    except ValueError:
-        return None
-    return document if isinstance(document, dict) else None
+def endpoint_of(host: LabHost) -> Endpoint:
+    """The receiver that `host` ships to."""
+    interface = host.wireguard_interface
+    return Endpoint(
+        url=host.receiver_url,
+        wording=WORDING,
+        ca_file=host.ca_file,
+        client_cert=host.client_cert,
+        client_key=host.client_key,
+        connect_seconds=host.connect_seconds,
+        idle_seconds=host.idle_seconds,
+        wireguard_interface="" if interface == "none" else interface,
+    )

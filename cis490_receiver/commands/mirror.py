@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-import ssl
 from pathlib import Path
 from typing import Final
 
 import click
 
 from cis490_receiver import logfmt, page
-from cis490_receiver.commandline.failures import interrupted
+from cis490_receiver.commandline.failures import Failure, interrupted
 from cis490_receiver.commandline.options import example, json_option, quiet_option
 from cis490_receiver.commands.filters import chosen, filter_options
 from cis490_receiver.configuration.token import read_token
+from cis490_receiver.http_client.failures import CaFileUnusable, CertificateUnusable, TransportFailed
 from cis490_receiver.progress import on_standard_error
 from cis490_receiver.trainer.mirror import NOT_THERE, Mirror, Result
 from cis490_receiver.trainer.remote import MirrorFailed, Remote
@@ -63,6 +63,10 @@ def command(
     try:
         with on_standard_error(quiet=quiet) as progress:
             result = Mirror(remote, folder, filters, jobs=jobs, progress=progress).run(check=check)
+    except MirrorFailed as exc:
+        if isinstance(exc.__cause__, TransportFailed):
+            raise Failure(exc.message, exc.code, stage=exc.__cause__.stage) from exc
+        raise
     except KeyboardInterrupt:
         raise interrupted("interrupted; run it again to go on") from None
     _print(result, as_json)
@@ -76,9 +80,8 @@ def _remote(
         return Remote(url, token, ca_file=ca_file, certificate=certificate)
     except MirrorFailed as exc:
         raise click.UsageError(exc.message) from None
-    except ssl.SSLError as exc:
-        what = f"--ca-file {ca_file}" if certificate is None else "one of --ca-file, --cert and --key"
-        raise click.UsageError(f"{what} cannot be used: {exc.reason or exc}") from None
+    except (CaFileUnusable, CertificateUnusable) as exc:
+        raise click.UsageError(f"{exc.message}; {exc.remedy}") from None
 
 
 def _read_token(path: Path) -> str:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import http.client
 import json
 import os
 import time
@@ -23,9 +22,13 @@ from typing import Any, Final
 from cis490_receiver import i_json, protocol
 from cis490_receiver.files import atomic
 from cis490_receiver.filters import Filters
+from cis490_receiver.http_client.backoff import Backoff
+from cis490_receiver.http_client.failures import ReceiverFailed, TransportFailed
+from cis490_receiver.http_client.reader import Body
+from cis490_receiver.http_client.reply import TRANSIENT, retry_after_seconds
 from cis490_receiver.models import Episode, EpisodeKey
 from cis490_receiver.progress import SILENT, Progress
-from cis490_receiver.trainer.remote import MirrorFailed, Remote
+from cis490_receiver.trainer.remote import WORDING, MirrorFailed, Remote
 
 STATE_FILE: Final = "mirror.json"
 REMOTE_FILE: Final = "remote.jsonl"
@@ -34,8 +37,8 @@ INDEX_FILE: Final = "index.jsonl"
 _OVERLAP: Final = 4096
 _STEP: Final = 1 << 20
 _ATTEMPTS: Final = 4
-#: Refusals that pass by themselves (RFC 9110 §15.5.9, RFC 6585 §4).
-_FOR_NOW: Final = (408, 429)
+#: The longest wait between two of them.
+_WAIT_SECONDS: Final = 30.0
 #: Why an episode was not had whose file the receiver lost.
 NOT_THERE: Final = "in the receiver's index, and not on its disk (status 404)"
 
@@ -86,15 +89,14 @@ class Mirror:
         with atomic.locked_file_or_none(self._folder / "mirror.lock") as lock:
             if lock is None:
                 raise MirrorFailed(f"another mirror is writing to {self._folder}")
-            try:
+            with _told("cannot read the receiver's index"):
                 changed = self._follow()
-            except (OSError, http.client.HTTPException) as exc:
-                raise MirrorFailed(f"cannot read the receiver's index: {exc or type(exc).__name__}") from exc
             state = self._read_state()
             description = repr(self._filters)
             if not changed and not check and state.get("complete") == description:
                 return Result(present=int(state.get("present", 0)))
-            result = self._fetch_missing(check)
+            with _told("cannot read the receiver's episodes"):
+                result = self._fetch_missing(check)
             self._write_index(result)
             complete = None if result.failed else description
             self._write_state({"complete": complete, "present": result.present})
@@ -111,11 +113,8 @@ class Mirror:
             with open(path, "rb") as stream:
                 stream.seek(start)
                 known = stream.read()
-            if response.read(len(known)) == known:
+            if _read_fully(response, len(known)) == known:
                 return self._append(path, response) > 0
-            self._remote.drop()
-        elif response.status in (206, 416):
-            response.read()
         if have:
             # The index was swapped, cut or edited: from its start, then.
             response = self._remote.get("/v1/index.jsonl", {})
@@ -130,7 +129,7 @@ class Mirror:
         atomic.sync_folder(self._folder)
         return True
 
-    def _append(self, path: Path, response: http.client.HTTPResponse) -> int:
+    def _append(self, path: Path, response: Body) -> int:
         count = 0
         self._progress.begin("reading the receiver's index", response.length)
         with open(path, "ab") as stream:
@@ -195,24 +194,28 @@ class Mirror:
     def _fetch(self, episode: Episode) -> str | None:
         """Fetch one episode; gives why it could not be had, or None. What the receiver does not have, or does not
         give, it is asked for once."""
+        backoff = Backoff(first_seconds=0.4, max_seconds=_WAIT_SECONDS)
         reason = ""
         for attempt in range(_ATTEMPTS):
-            if attempt:
-                time.sleep(0.2 * 4**attempt / 4)
+            wait = None
             try:
                 reason = self._fetch_once(episode)
             except _Refused as exc:
                 return self._given_up(episode, str(exc))
-            except (OSError, http.client.HTTPException) as exc:
-                self._remote.drop()
-                if isinstance(exc, OSError) and exc.errno in atomic.NO_SPACE:
-                    # Asking the receiver again makes no room here.
-                    return self._given_up(
-                        episode, f"{exc.strerror}: make room in {self._folder} and run it again"
-                    )
-                reason = str(exc) or type(exc).__name__
+            except TransportFailed as exc:
+                if not exc.may_pass:
+                    raise
+                reason, wait = exc.message, exc.retry_after_seconds
+            except OSError as exc:
+                # Asking the receiver again changes nothing here.
+                hint = (
+                    f": make room in {self._folder} and run it again" if exc.errno in atomic.NO_SPACE else ""
+                )
+                return self._given_up(episode, f"{exc.strerror or exc}{hint}")
             if not reason:
                 return None
+            if attempt < _ATTEMPTS - 1:
+                time.sleep(min(backoff.next_seconds(wait), _WAIT_SECONDS))
         return self._given_up(episode, reason)
 
     def _given_up(self, episode: Episode, reason: str) -> str:
@@ -224,17 +227,10 @@ class Mirror:
         partial = self._partial / name
         digest, have = _hash_file(partial) if partial.exists() else (hashlib.sha256(), 0)
         if have < episode.size_bytes or episode.size_bytes == 0:
-            headers = {"Range": f"bytes={have}-", "If-Range": f'"{episode.sha256}"'} if have else {}
             path = protocol.episode_path(episode.host_id, episode.episode_id)
-            response = self._remote.get(path, headers)
-            if response.status not in (200, 206):
-                response.read()
-                if response.status == 404:
-                    raise _Refused(NOT_THERE)
-                if response.status in _FOR_NOW or response.status >= 500:
-                    return f"status {response.status}"
-                raise _Refused(f"status {response.status}")
-            if response.status == 200 and have:
+            response = self._remote.go_on(path, have, episode.sha256)
+            _check_given(response)
+            if response.begins_at < have:
                 digest, have = hashlib.sha256(), 0
             with open(partial, "r+b" if have else "wb") as stream:
                 stream.seek(have)
@@ -244,7 +240,6 @@ class Mirror:
                     digest.update(piece)
                     self._progress.advance(len(piece))
         if partial.stat().st_size < episode.size_bytes:
-            self._remote.drop()
             return "the connection ended early"
         if digest.hexdigest() != episode.sha256:
             partial.unlink()
@@ -289,6 +284,40 @@ class Mirror:
     def _write_state(self, changes: dict[str, Any]) -> None:
         state = self._read_state() | changes
         atomic.replace_file(self._folder / STATE_FILE, json.dumps(state).encode("ascii"))
+
+
+@contextlib.contextmanager
+def _told(what: str) -> Iterator[None]:
+    """Let a failure on the way to the receiver be one sentence that ends with what to do."""
+    try:
+        yield
+    except TransportFailed as exc:
+        raise MirrorFailed(f"{what}: {exc.message}; {exc.remedy}") from exc
+
+
+def _check_given(response: Body) -> None:
+    """Raises:
+    _Refused: the receiver does not give the episode.
+    ReceiverFailed: not now.
+    """
+    if response.status in (200, 206):
+        return
+    if response.status == 404:
+        raise _Refused(NOT_THERE)
+    if response.status not in TRANSIENT:
+        raise _Refused(f"status {response.status}")
+    raise ReceiverFailed(
+        f"status {response.status}",
+        WORDING.later,
+        retry_after_seconds=retry_after_seconds(response.headers),
+    )
+
+
+def _read_fully(response: Body, size: int) -> bytes:
+    found = bytearray()
+    while piece := response.read(size - len(found)):
+        found += piece
+    return bytes(found)
 
 
 def _parse(line: bytes) -> Episode | None:

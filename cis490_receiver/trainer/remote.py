@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
-import http.client
-import ssl
-import threading
 from pathlib import Path
 from typing import Final
-from urllib.parse import urlsplit
 
 from cis490_receiver.errors import ReceiverError
+from cis490_receiver.http_client.endpoint import Endpoint, Wording, is_address
+from cis490_receiver.http_client.failures import TokenRefused
+from cis490_receiver.http_client.reader import Body, Reader
+from cis490_receiver.http_client.tls import tls_context
 
-_TIMEOUT: Final = 60.0
+CONNECT_SECONDS: Final = 60
+IDLE_SECONDS: Final = 60
+WORDING: Final = Wording(
+    change="give",
+    url="the URL",
+    ca_file="--ca-file",
+    cert="--cert",
+    key="--key",
+    certificate_refused="check --cert and --key (`openssl x509 -noout -enddate -in FILE` says when a certificate "
+    "ends); have the maintainer sign a new one",
+    later="run it again, it goes on where it was; tell whoever runs the receiver if it lasts",
+)
 
 
 class MirrorFailed(ReceiverError):
@@ -32,57 +43,50 @@ class Remote:
         certificate: tuple[Path, Path] | None = None,
     ) -> None:
         """Read from `url`, whose server certificate `ca_file` vouches for, as the client whose certificate and
-        key files `certificate` are."""
-        try:
-            parts = urlsplit(url)
-            usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-        except ValueError:
-            usable = False
-        if not usable:
+        key files `certificate` are.
+
+        Raises:
+            MirrorFailed: `url` is no address.
+            CaFileUnusable, CertificateUnusable: a file cannot be used.
+        """
+        if not is_address(url):
             raise MirrorFailed(
                 f"{url} is not the address of a receiver; give http://HOST:PORT or https://HOST"
             )
-        self._parts = parts
-        self._context = ssl.create_default_context(cafile=ca_file) if parts.scheme == "https" else None
-        if self._context is not None and certificate is not None:
-            self._context.load_cert_chain(*certificate)
-        self._headers = {"Authorization": f"Bearer {token}"} if token else {}
-        self._local = threading.local()
+        cert, key = certificate or (None, None)
+        endpoint = Endpoint(
+            url=url,
+            wording=WORDING,
+            ca_file=ca_file,
+            client_cert=cert,
+            client_key=key,
+            connect_seconds=CONNECT_SECONDS,
+            idle_seconds=IDLE_SECONDS,
+        )
+        if endpoint.is_secure:
+            tls_context(endpoint)
+        self._reader = Reader(endpoint, {"Authorization": f"Bearer {token}"} if token else {})
 
-    def get(self, path: str, headers: dict[str, str]) -> http.client.HTTPResponse:
-        """A response, its body still to be read.
+    def get(self, path: str, headers: dict[str, str]) -> Body:
+        """An answer, its body still to be read.
 
         Raises:
-            MirrorFailed: the token is refused.
-            OSError, HTTPException: the connection failed.
+            TokenRefused: the token is refused.
+            TransportFailed: no answer was had.
         """
-        connection: http.client.HTTPConnection | None = getattr(self._local, "connection", None)
-        if connection is None:
-            connection = self._local.connection = self._connect()
-        try:
-            connection.request("GET", self._parts.path.rstrip("/") + path, headers=self._headers | headers)
-            response = connection.getresponse()
-        except (OSError, http.client.HTTPException):
-            self.drop()
-            raise
-        if response.status in (401, 403):
-            response.read()
-            raise MirrorFailed(
-                f"the receiver refused the token ({response.status}); give one that may read with --token-file"
-            )
-        return response
+        return self._permitted(self._reader.get(path, headers))
 
-    def drop(self) -> None:
-        """Close this thread's connection: the next request makes a new one."""
-        connection = getattr(self._local, "connection", None)
-        if connection is not None:
-            connection.close()
-            self._local.connection = None
+    def go_on(self, path: str, begin: int, sha256: str) -> Body:
+        """What follows the first `begin` bytes of the episode at `path`, or the whole where it is another now.
 
-    def _connect(self) -> http.client.HTTPConnection:
-        host = self._parts.hostname or ""
-        if self._context is not None:
-            return http.client.HTTPSConnection(
-                host, self._parts.port, timeout=_TIMEOUT, context=self._context
+        Raises:
+            TokenRefused, TransportFailed: as `get`.
+        """
+        return self._permitted(self._reader.go_on(path, begin, f'"{sha256}"'))
+
+    def _permitted(self, body: Body) -> Body:
+        if body.status in (401, 403):
+            raise TokenRefused(
+                f"the receiver refused the token ({body.status})", "give one that may read with --token-file"
             )
-        return http.client.HTTPConnection(host, self._parts.port, timeout=_TIMEOUT)
+        return body

@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 
 from cis490_receiver import protocol
-from cis490_receiver.client import failures
-from cis490_receiver.client.transport import LARGE_BYTES, Backoff, Transport
+from cis490_receiver.client.transport import LARGE_BYTES, Transport
+from cis490_receiver.http_client import failures
+from cis490_receiver.http_client.backoff import Backoff
 from tests.client.hosts import Lab, plain_environment
 from tests.conftest import need
 from tests.support.archives import make_episode

@@ -8,13 +8,14 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from cis490_receiver import protocol
-from cis490_receiver.client import certificate, failures, status
+from cis490_receiver.client import certificate, status
 from cis490_receiver.client.clone import PAGE, Clone, Standing, remedy
 from cis490_receiver.client.config import LabHost
 from cis490_receiver.client.diagnosis import diagnose, skew_in_words
 from cis490_receiver.client.doctor.report import FAIL, OK, WARN, Check
 from cis490_receiver.client.inspection import BeyondCheck, Damaged
 from cis490_receiver.client.transport import Transport
+from cis490_receiver.http_client import failures
 
 CLOCK_WARN_SECONDS: Final = 2.0
 CLOCK_FAIL_SECONDS: Final = 30.0

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from io import FileIO
 from typing import Final
 
-from cis490_receiver.client.failures import FileChanged, FileUnreadable
+from cis490_receiver.http_client.failures import FileChanged, FileUnreadable
 
 PIECE_BYTES: Final = 256 * 1024
 #: How long a server may take to say 100; one that does not know of it says nothing (RFC 9110 §10.1.1).
@@ -57,7 +57,7 @@ class Raw:
     body: bytes
 
 
-class _Answer(http.client.HTTPResponse):
+class Answer(http.client.HTTPResponse):
     """A response that can be looked for without being waited for."""
 
     def __init__(self, sock: socket.socket, method: str) -> None:
@@ -112,18 +112,44 @@ def exchange(
         FileUnreadable: the disk gave an error.
         OSError, HTTPException: no answer was had.
     """
+    closing = {**headers, "Connection": "close"}
+    with contextlib.closing(
+        ask(connection, method, path, closing, body, answer_seconds=answer_seconds)
+    ) as answer:
+        return Raw(answer.status, answer.msg, answer.read(MAX_ANSWER_BYTES))
+
+
+def ask(
+    connection: http.client.HTTPConnection,
+    method: str,
+    path: str,
+    headers: dict[str, str],
+    body: bytes | Upload | None,
+    *,
+    answer_seconds: float,
+) -> Answer:
+    """Send a request on a connection that is open, and read the head of its answer, whose body is the caller's to read
+    and to close.
+
+    Raises:
+        FileChanged, FileUnreadable, OSError, HTTPException: as `exchange`.
+    """
     sock = connection.sock
     head = _head(method, path, connection, headers, body)
-    with contextlib.closing(_Answer(sock, method)) as answer:
+    with contextlib.ExitStack() as stack:
+        answer = stack.enter_context(contextlib.closing(Answer(sock, method)))
         try:
             sock.sendall(head + (body if isinstance(body, bytes) else b""))
             if isinstance(body, Upload):
                 _send_body(sock, answer, body)
         except (BrokenPipeError, ConnectionResetError, ssl.SSLEOFError) as exc:
             # Whoever refuses and closes while we send has left its answer for us to read.
-            return _read_left(answer, sock, exc)
-        sock.settimeout(answer_seconds)
-        return _read(answer)
+            _begin_left(answer, sock, exc)
+        else:
+            sock.settimeout(answer_seconds)
+            answer.begin()
+        stack.pop_all()
+    return answer
 
 
 def _head(
@@ -134,7 +160,7 @@ def _head(
     body: bytes | Upload | None,
 ) -> bytes:
     length = body.size_bytes if isinstance(body, Upload) else len(body or b"")
-    given = {"Host": _authority(connection), **headers, "Connection": "close"}
+    given = {"Host": _authority(connection), **headers}
     if body is not None or method in ("PUT", "POST"):
         given["Content-Length"] = str(length)
     if isinstance(body, Upload) and body.announced:
@@ -151,7 +177,7 @@ def _authority(connection: http.client.HTTPConnection) -> str:
     return host if connection.port == connection.default_port else f"{host}:{connection.port}"
 
 
-def _send_body(sock: socket.socket, answer: _Answer, body: Upload) -> None:
+def _send_body(sock: socket.socket, answer: Answer, body: Upload) -> None:
     """Send the file, unless an answer makes that needless."""
     if body.announced and _answered(answer, CONTINUE_SECONDS):
         return
@@ -171,20 +197,15 @@ def _send_body(sock: socket.socket, answer: _Answer, body: Upload) -> None:
             return
 
 
-def _answered(answer: _Answer, seconds: float) -> bool:
+def _answered(answer: Answer, seconds: float) -> bool:
     """Whether the final answer begins within `seconds`; ``100 Continue`` is read and ends the wait."""
     return answer.has_come(seconds) and not answer.is_interim()
 
 
-def _read(answer: _Answer) -> Raw:
-    answer.begin()
-    return Raw(answer.status, answer.msg, answer.read(MAX_ANSWER_BYTES))
-
-
-def _read_left(answer: _Answer, sock: socket.socket, why: OSError) -> Raw:
+def _begin_left(answer: Answer, sock: socket.socket, why: OSError) -> None:
     sock.settimeout(LEFT_SECONDS)
     try:
-        return _read(answer)
+        answer.begin()
     except ssl.SSLEOFError:
         raise why from None
     except ssl.SSLError:

@@ -1,4 +1,4 @@
-"""What can go wrong between a lab host and its receiver, stage by stage, each with its remedy."""
+"""What can go wrong on the way to a receiver, stage by stage."""
 
 from __future__ import annotations
 
@@ -11,20 +11,19 @@ class TransportFailed(ReceiverError):
     """No answer of the receiver was had.
 
     Attributes:
-        stage: how far it came, as `--ping` prints it.
-        remedy: what a person at the host can do.
+        stage: how far it came.
+        may_pass: whether another try, with nothing changed here, may go better.
+        remedy: what a person can do.
         retry_after_seconds: what ``Retry-After`` asked for, where there was such an answer.
     """
 
     code = "transport-failed"
     stage: ClassVar[str] = "receiver"
-    default_remedy: ClassVar[str] = "try again later"
+    may_pass: ClassVar[bool] = False
 
-    def __init__(
-        self, message: str, remedy: str | None = None, *, retry_after_seconds: float | None = None
-    ) -> None:
+    def __init__(self, message: str, remedy: str, *, retry_after_seconds: float | None = None) -> None:
         super().__init__(message)
-        self.remedy = remedy or self.default_remedy
+        self.remedy = remedy
         self.retry_after_seconds = retry_after_seconds
 
 
@@ -33,10 +32,7 @@ class DnsFailed(TransportFailed):
 
     code = "dns-failed"
     stage = "DNS"
-    default_remedy = (
-        "check the name in receiver_url; add it to /etc/hosts with the receiver's address, or mend the name "
-        "server in /etc/resolv.conf"
-    )
+    may_pass = True
 
 
 class TcpFailed(TransportFailed):
@@ -44,7 +40,7 @@ class TcpFailed(TransportFailed):
 
     code = "tcp-failed"
     stage = "TCP"
-    default_remedy = "check that host and port in receiver_url are right and that the receiver runs"
+    may_pass = True
 
 
 class TlsFailed(TransportFailed):
@@ -52,32 +48,30 @@ class TlsFailed(TransportFailed):
 
     code = "tls-failed"
     stage = "TLS"
-    default_remedy = "check receiver_url (https, the right name and port) and ca_file"
+
+
+class CaFileUnusable(TlsFailed):
+    """The authority that is to be trusted cannot be read; nobody was asked."""
 
 
 class CertificateRefused(TransportFailed):
-    """The certificate that this host shows cannot be used, or the receiver does not take it."""
+    """The certificate that is shown cannot be used, or the receiver does not take it."""
 
     code = "certificate-refused"
     stage = "client certificate"
-    default_remedy = (
-        "check client_cert and client_key: `cis490-doctor` says when the certificate ends; have the "
-        "maintainer sign a new one"
-    )
 
 
 class CertificateUnusable(CertificateRefused):
-    """The certificate that this host would show cannot be used; nobody was asked."""
+    """The certificate that would be shown cannot be used; nobody was asked."""
 
     code = "certificate-unusable"
 
 
 class TokenRefused(TransportFailed):
-    """The receiver does not take this host's token."""
+    """The receiver does not take the token."""
 
     code = "token-refused"
     stage = "token"
-    default_remedy = "put the token that the maintainer gave this host into token_file; nothing else in it"
 
 
 class HostRefused(TransportFailed):
@@ -85,17 +79,13 @@ class HostRefused(TransportFailed):
 
     code = "host-refused"
     stage = "host id"
-    default_remedy = (
-        "set host_id to the name that certificate and token were made for, or have the maintainer make "
-        "ones for this host"
-    )
 
 
 class ReceiverFailed(TransportFailed):
     """The receiver, or a proxy before it, gave no answer that means anything, or says that it cannot."""
 
     code = "receiver-failed"
-    default_remedy = "wait: the shipper tries again by itself; tell the maintainer if it lasts"
+    may_pass = True
 
 
 class FileChanged(ReceiverError):
@@ -109,3 +99,10 @@ class FileUnreadable(ReceiverError):
     """The disk gives an error, not the network."""
 
     code = "file-unreadable"
+
+
+def reason(exc: Exception) -> str:
+    """What `exc` says, in a few words."""
+    return (
+        getattr(exc, "reason", None) or getattr(exc, "strerror", None) or str(exc) or type(exc).__name__
+    ).strip()
