@@ -80,6 +80,7 @@ def _create_app(settings: Settings, clock: Clock | None) -> Flask:
     from cis490_receiver.upkeep.recovery import recover_quietly
     from cis490_receiver.views import (
         body,
+        contents,
         documentation,
         episodes,
         errors,
@@ -121,6 +122,7 @@ def _create_app(settings: Settings, clock: Clock | None) -> Flask:
     errors.init_app(app)
     for part in (system, episodes, listing, host_health, documentation):
         app.register_blueprint(part.blueprint(services))
+    app.register_blueprint(contents.blueprint(services, contents.Looks(services)))
 
     @app.after_request
     def spare_the_answer(response: Response) -> Response:

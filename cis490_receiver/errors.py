@@ -324,6 +324,14 @@ class InternalError(ReceiverError):
     )
 
 
+class LooksBusy(ReceiverError):
+    """As many archives are being looked into as may be at once."""
+
+    code = "looks-busy"
+    default_message = "other archives are being looked into; try again in a few seconds"
+    what_to_do = "Ask again after some seconds."
+
+
 class NotReady(ReceiverError):
     """The receiver could not take an episode now; `reasons` says why."""
 

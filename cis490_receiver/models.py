@@ -9,7 +9,10 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, Final, TypeVar
 
 from cis490_receiver import i_json, protocol
-from cis490_receiver.stamps import Stamps
+from cis490_receiver.stamps import KIND, Stamps
+
+#: What episodes are counted by: the host, the day of arrival (UTC), the kind.
+DIMENSIONS: Final = ("host_id", "day", *KIND)
 
 
 @dataclass(frozen=True, slots=True, order=True)

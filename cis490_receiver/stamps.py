@@ -184,3 +184,5 @@ class Stamps:
 DECLARED: Final[tuple[Declaration, ...]] = tuple(
     item.metadata["declaration"](item.name) for item in fields(Stamps)
 )
+#: What kind of episode it is: the fields that have a fixed set of values.
+KIND: Final = tuple(declared.name for declared in DECLARED if declared.grammar.allowed)

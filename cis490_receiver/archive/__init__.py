@@ -4,12 +4,13 @@ A walk over the headers of a decompressed tar stream, each of which is seen once
 hostile file could make endless: the zstd window, the bytes decompressed, the headers, the size of ``meta.json``, the
 seconds. Memory is bounded whatever the file says.
 
-`read_meta` reads no further than to ``meta.json``, `check` reads the whole, `Walk` is for who wants to see each
-member; `check_frames` only looks whether the last zstd frame is complete.
+`read_meta` reads no further than to ``meta.json``, `check` reads the whole, `look` sees what it can in a few seconds,
+`Walk` is for who wants to see each member; `check_frames` only looks whether the last zstd frame is complete.
 """
 
 from __future__ import annotations
 
+from cis490_receiver.archive.contents import Contents, Problem, look
 from cis490_receiver.archive.frames import check_frames, is_zstd
 from cis490_receiver.archive.limits import (
     SEARCH,
@@ -29,9 +30,11 @@ __all__ = [
     "META_NAME",
     "SEARCH",
     "ArchiveError",
+    "Contents",
     "CutShort",
     "Limits",
     "Member",
+    "Problem",
     "TooLong",
     "TooManyBytes",
     "TooManyHeaders",
@@ -41,6 +44,7 @@ __all__ = [
     "for_whole",
     "is_meta",
     "is_zstd",
+    "look",
     "parse_meta",
     "read_meta",
 ]

@@ -15,8 +15,9 @@ from cis490_receiver.commandline.options import example, json_option, quiet_opti
 from cis490_receiver.commands.shared import index_folder
 from cis490_receiver.config import load
 from cis490_receiver.filters import Filters
-from cis490_receiver.index.base import KIND, Total
+from cis490_receiver.index.base import Total
 from cis490_receiver.progress import on_standard_error
+from cis490_receiver.stamps import KIND
 
 #: More rows than a table can have.
 _ALL: Final = 1 << 62

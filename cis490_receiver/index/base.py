@@ -5,9 +5,8 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, BinaryIO, Final, Protocol
+from typing import Any, BinaryIO, Protocol
 
-from cis490_receiver import stamps
 from cis490_receiver.filters import Filters
 from cis490_receiver.models import Episode, EpisodeKey, Rejection, Report
 
@@ -31,12 +30,6 @@ class HostSummary:
     size_bytes: int
     last_episode_id: str
     last_code_commit: str | None
-
-
-#: What kind of episode it is: the stamps that have a fixed set of values.
-KIND: Final = tuple(declared.name for declared in stamps.DECLARED if declared.grammar.allowed)
-#: What episodes are counted by: the host, the day of arrival (UTC), the kind.
-DIMENSIONS: Final = ("host_id", "day", *KIND)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +121,7 @@ class EpisodeIndex(Protocol):
 
     def totals(self, filters: Filters, by: Sequence[str], *, limit: int) -> Sequence[Total]:
         """The sums over the episodes that pass `filters`, one for each group that has any, at most `limit`, sorted by
-        the group. `by` names some of `DIMENSIONS`; none makes one group of all.
+        the group. `by` names some of `models.DIMENSIONS`; none makes one group of all.
 
         Costs what there are groups where it is asked for no more than the kind and either host or day, or for host, day
         and type, and the filters are among these, of whole days. Else it costs what there are episodes that pass."""

@@ -16,8 +16,9 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from cis490_receiver.filters import Filters
-from cis490_receiver.index.base import KIND, Total
+from cis490_receiver.index.base import Total
 from cis490_receiver.index.conditions import conditions
+from cis490_receiver.stamps import KIND
 
 _DAY_NS: Final = 86_400 * 10**9
 _EPOCH: Final = dt.date(1970, 1, 1).toordinal()

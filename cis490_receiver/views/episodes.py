@@ -68,6 +68,8 @@ class RestOfPath(BaseConverter):
 
     regex = r"[\s\S]*"
     part_isolating = False
+    # Behind every route that says more of a path.
+    weight = 1000
 
 
 def blueprint(services: Services) -> Blueprint:

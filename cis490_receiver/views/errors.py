@@ -52,6 +52,7 @@ STATUS: Final[dict[type[errors.ReceiverError], int]] = {
     errors.StorageFailed: 500,
     errors.EpisodeDamaged: 500,
     errors.EpisodeBusy: 503,
+    errors.LooksBusy: 503,
 }
 
 #: When to try again, in seconds.
@@ -62,6 +63,7 @@ RETRY_AFTER: Final[dict[type[errors.ReceiverError], int]] = {
     errors.StorageFailed: 60,
     errors.EpisodeDamaged: 3600,
     errors.EpisodeBusy: 5,
+    errors.LooksBusy: 3,
     errors.NotReady: 60,
 }
 

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Final
 
 from flask import Blueprint, Response, request
 
 from cis490_receiver.errors import BadRequest, StorageFailed
 from cis490_receiver.models import wall_time
-from cis490_receiver.policy.query import parse_filters, parse_limit
+from cis490_receiver.policy.query import TOTALS_ARGUMENTS, parse_dimensions, parse_filters, parse_limit
 from cis490_receiver.views import files, metrics
 from cis490_receiver.views.answers import json_answer
 from cis490_receiver.views.openapi import parameters, schemas
 from cis490_receiver.views.openapi.declaration import Answer, Header, operation
 from cis490_receiver.views.wiring import Services, authenticate
+
+#: How many groups ``GET /v1/totals`` gives at most: some MB.
+MAX_GROUPS: Final = 20_000
 
 
 def blueprint(services: Services) -> Blueprint:
@@ -42,6 +45,40 @@ def blueprint(services: Services) -> Blueprint:
             parse_filters(arguments), limit=parse_limit(arguments), cursor=arguments.get("cursor")
         )
         return json_answer({"episodes": [episode.as_dict() for episode in page.episodes], "next": page.next})
+
+    @views.get("/v1/totals")
+    @operation(
+        "How many episodes and bytes there are, by host, day and kind",
+        access="read",
+        parameters=parameters.TOTALS,
+        answers={
+            200: Answer(
+                "Every group that has any, sorted.",
+                schemas.record(
+                    by=schemas.listed(schemas.TEXT), totals=schemas.listed(schemas.reference("Total"))
+                ),
+            )
+        },
+        errors=(StorageFailed,),
+        example="/v1/totals?by=episode_type,benign_profile",
+        doc=f"More than {MAX_GROUPS} groups are refused. Days are those of the arrival, UTC.",
+    )
+    def get_totals() -> Response:
+        authorize()
+        arguments = _single_arguments()
+        by = parse_dimensions(arguments)
+        totals = services.index.totals(parse_filters(arguments, TOTALS_ARGUMENTS), by, limit=MAX_GROUPS + 1)
+        if len(totals) > MAX_GROUPS:
+            raise BadRequest(f"more than {MAX_GROUPS} groups; count by less, or filter")
+        return json_answer(
+            {
+                "by": by,
+                "totals": [
+                    {**total.group, "episodes": total.episodes, "size_bytes": total.size_bytes}
+                    for total in totals
+                ],
+            }
+        )
 
     @views.get("/v1/index.jsonl")
     @operation(

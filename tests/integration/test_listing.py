@@ -160,3 +160,25 @@ def test_metrics_need_the_token_unless_opened(shared_receiver: Receiver, start_r
     assert 'cis490_episodes{host="h1"} 4.0' in answer.body.decode().splitlines()
     opened: Receiver = start_receiver(metrics_public="true")
     assert opened.request("GET", "/metrics").status == 200
+
+
+def test_totals_by_what_is_asked_for(shared_receiver: Receiver) -> None:
+    answer = get(shared_receiver, "/v1/totals?by=episode_type,benign_profile&host=h0")
+    records = [record for record in shared_receiver.index() if record["host_id"] == "h0"]
+    infected = [record for record in records if record["episode_type"] == "infected"]
+    assert answer.status == 200 and answer.json["by"] == ["episode_type", "benign_profile"]
+    assert answer.json["totals"][-1] == {
+        "episode_type": "infected",
+        "benign_profile": "db_query",
+        "episodes": len(infected),
+        "size_bytes": sum(record["size_bytes"] for record in infected),
+    }
+    whole = get(shared_receiver, "/v1/totals").json["totals"]
+    assert [total["episodes"] for total in whole] == [len(shared_receiver.index())]
+    days = get(shared_receiver, "/v1/totals?by=day").json["totals"]
+    assert {total["day"] for total in days} == {r["received_at_wall"][:10] for r in shared_receiver.index()}
+    assert get(shared_receiver, "/v1/totals?host=nobody").json["totals"] == []
+    assert shared_receiver.request("GET", "/v1/totals").status == 401
+    for query in ("by=sha256", "by=day,day", "limit=3", "by=day&by=day", "since=x"):
+        answer = get(shared_receiver, f"/v1/totals?{query}")
+        assert (answer.status, answer.json["code"]) == (400, "bad-request"), query

@@ -11,9 +11,8 @@ import pytest
 
 from cis490_receiver.filters import Filters
 from cis490_receiver.index import sums
-from cis490_receiver.index.base import DIMENSIONS
 from cis490_receiver.index.local import LocalIndex
-from cis490_receiver.models import Episode, wall_time
+from cis490_receiver.models import DIMENSIONS, Episode, wall_time
 
 HOUR_NS = 3600 * 10**9
 FIRST_NS = 1_763_800_000 * 10**9

@@ -6,6 +6,7 @@ from typing import Final
 
 from cis490_receiver import protocol, stamps
 from cis490_receiver.filters import FILTERS
+from cis490_receiver.models import DIMENSIONS
 from cis490_receiver.policy.query import DEFAULT_LIMIT, MAX_LIMIT
 from cis490_receiver.views.openapi import schemas
 from cis490_receiver.views.openapi.declaration import Parameter
@@ -24,6 +25,17 @@ CURSOR: Final = Parameter("cursor", "query", schemas.TEXT, "The `next` of the pa
 FILTER: Final = tuple(
     Parameter(item.name, "query", schemas.of_filter(item), item.doc) for item in FILTERS.values()
 )
+BY: Final = Parameter(
+    "by",
+    "query",
+    {
+        "type": "string",
+        "pattern": f"^(({'|'.join(DIMENSIONS)})(,|$))*$",
+        "examples": [",".join(DIMENSIONS[:2])],
+    },
+    "What to count by, each once, with commas between; all in one group without it.",
+)
+TOTALS: Final = (*FILTER, BY)
 LISTING: Final = (*FILTER, LIMIT, CURSOR)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from cis490_receiver import stamps
+from cis490_receiver.archive.tar import Kind
 from cis490_receiver.filters import Filter
 from cis490_receiver.index.base import HostSummary, PastReport
 from cis490_receiver.models import Episode, Report
@@ -118,6 +119,21 @@ def of_grammar(grammar: stamps.Grammar) -> Schema:
     return {"type": "string", "pattern": f"^({grammar.pattern.pattern})$"}
 
 
+#: What is in an archive, as far as it was seen.
+CONTENTS: Final[Schema] = record(
+    host_id=ID,
+    episode_id=ID,
+    sha256=SHA256,
+    size_bytes=INTEGER,
+    members=listed(reference("Member")),
+    meta={**nullable("object"), "description": "the object in its meta.json; null where none can be read"},
+    meta_problem={**nullable("string"), "description": "why there is none"},
+    problem={
+        "anyOf": [reference("Problem"), {"type": "null"}],
+        "description": "why there may be more than is told; null where everything was seen",
+    },
+)
+
 #: What the description gives a name.
 COMPONENTS: Final[Mapping[str, Schema]] = {
     "Error": record(
@@ -132,6 +148,19 @@ COMPONENTS: Final[Mapping[str, Schema]] = {
     "Host": _of_class(HostSummary, first_received_at_wall=TEXT, last_received_at_wall=TEXT),
     "Report": _of_class(Report),
     "PastReport": _of_class(PastReport),
+    "Member": record(
+        name={**TEXT, "description": "what the archive says, cut after 512 characters; no path to be opened"},
+        kind={"type": "string", "enum": list(typing.get_args(Kind))},
+        size_bytes=INTEGER,
+    ),
+    "Problem": record(
+        code={"type": "string", "enum": ["look-ended", "cut-short", "bad-archive"]},
+        text={**TEXT, "description": "the same for a person"},
+    ),
+    "Total": {
+        **record(episodes=INTEGER, size_bytes=INTEGER),
+        "description": "a group: its value of everything that was counted by (a day is YYYY-MM-DD, UTC), and its sums",
+    },
     "Warning": record(code=TEXT, age_seconds=nullable("integer")),
 }
 
