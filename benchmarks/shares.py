@@ -94,7 +94,7 @@ def _over_http(server: Server, connections: int, seconds: float) -> Callable[[in
 
 def _in_process(folder: Path, seconds: float) -> Callable[[int], float]:
     settings = Settings(data_dir=folder, disk_reserve_bytes=0)
-    store, index = open_backends(settings)
+    backends = open_backends(settings)
     data = b"".join(pieces(SIZE))
     numbers = itertools.count()
 
@@ -107,8 +107,8 @@ def _in_process(folder: Path, seconds: float) -> Callable[[int], float]:
             receive_episode(
                 upload,
                 Bytes(data),
-                store=store,
-                index=index,
+                store=backends.store,
+                index=backends.index,
                 clock=SystemClock(),
                 inspector=inspector(settings),
             )

@@ -15,8 +15,8 @@ config                                          the above
 git/                                            errors alone; what both ends ask git
 http_client/                                    errors, i_json; the HTTP of both ends that are not the server
 policy/                                         the small ones, which are all of the above; no flask
-storage/, index/                                the small ones; never each other
-ingest, monitor/                                the small ones, policy; of storage and index only `base`
+storage/, index/, state/                        the small ones; never each other
+ingest, monitor/                                the small ones, policy; of storage, index and state only `base`
 upkeep/                                         the above, ingest, storage, index, git
 serving/                                        config, errors, logfmt; the only code that knows gunicorn's insides
 views/                                          policy, ingest, monitor, the `base`s; of serving direct and
@@ -71,10 +71,9 @@ def _create_app(settings: Settings, clock: Clock | None) -> Flask:
     from flask import Flask, Response, request
 
     from cis490_receiver import logfmt
-    from cis490_receiver.backends import open_backends, open_reports
+    from cis490_receiver.backends import open_backends
     from cis490_receiver.clock import SystemClock
     from cis490_receiver.commands import register
-    from cis490_receiver.index.rejections import RejectionFile
     from cis490_receiver.policy.auth import Authenticator
     from cis490_receiver.policy.gate import GATE_FILE, VersionGate
     from cis490_receiver.upkeep.recovery import recover_quietly
@@ -95,8 +94,8 @@ def _create_app(settings: Settings, clock: Clock | None) -> Flask:
 
     logfmt.configure(settings.log_level, journal="JOURNAL_STREAM" in os.environ)
     _say_what_gunicorn_lacks()
-    store, index = open_backends(settings)
-    recover_quietly(store, index)
+    backends = open_backends(settings)
+    recover_quietly(backends.store, backends.index)
 
     app = Flask(__name__, static_folder=None)
     # Every answer is ours, in JSON.
@@ -108,10 +107,12 @@ def _create_app(settings: Settings, clock: Clock | None) -> Flask:
         settings=settings,
         clock=clock,
         authenticator=Authenticator(settings, clock),
-        store=store,
-        index=index,
-        rejections=RejectionFile(settings.data_dir),
-        reports=open_reports(settings),
+        store=backends.store,
+        index=backends.index,
+        rejections=backends.rejections,
+        reports=backends.reports,
+        mutes=backends.mutes,
+        heartbeat=backends.heartbeat,
         gate=VersionGate(settings.data_dir / GATE_FILE, settings.gate_extra_commits)
         if settings.gate_enabled
         else None,

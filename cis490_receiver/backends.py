@@ -1,30 +1,62 @@
-"""Open the places that a configuration names."""
+"""Open the places that a configuration names: here alone it is picked what they are made of."""
 
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from cis490_receiver.config import Settings
 from cis490_receiver.errors import ConfigError
 from cis490_receiver.files import atomic
+from cis490_receiver.index.base import RejectionLog, ReportStore
 from cis490_receiver.index.local import LocalIndex
+from cis490_receiver.index.rejections import RejectionFile
 from cis490_receiver.index.reports import ReportFolder
+from cis490_receiver.state.base.marks import Heartbeat, Memo
+from cis490_receiver.state.base.notes import Mutes, Retirements
+from cis490_receiver.state.base.place import Place
+from cis490_receiver.state.marks import PRESENCE_FILE, VERIFY_FILE, HeartbeatFile, MemoFile
+from cis490_receiver.state.mutes import MuteFile
+from cis490_receiver.state.place import DataFolder
+from cis490_receiver.state.retirements import RetirementFile
+from cis490_receiver.storage.base import Inventory
 from cis490_receiver.storage.filesystem import FilesystemStore
 from cis490_receiver.storage.inventory import FilesystemInventory
 
 _OWN_FOLDERS: Final = frozenset({"episodes", "incoming", "quarantine"})
 
 
-def open_backends(settings: Settings) -> tuple[FilesystemStore, LocalIndex]:
-    """The local store and index under ``data_dir``, their folders and files made when absent.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backends:
+    """All that one receiver keeps. What each part promises stands at its class."""
+
+    place: Place
+    store: FilesystemStore
+    #: The same episodes, to be looked at without being read.
+    inventory: Inventory
+    index: LocalIndex
+    rejections: RejectionLog
+    #: None when no folder for reports is configured.
+    reports: ReportStore | None
+    mutes: Mutes
+    retirements: Retirements
+    heartbeat: Heartbeat
+    #: What the fleet monitor found wrong with episodes.
+    faults: Memo
+    #: Where verify stopped.
+    verify_place: Memo
+
+
+def open_backends(settings: Settings) -> Backends:
+    """What a receiver works with, made when absent: the local disk, under ``data_dir``.
 
     Raises:
-        ConfigError: they cannot be made, or not be written.
+        ConfigError: something cannot be made, or not be written.
     """
     folder = settings.data_dir
-    store = FilesystemStore(folder)
-    index = LocalIndex(folder)
+    store, index, reports = FilesystemStore(folder), LocalIndex(folder), _reports(settings)
     try:
         atomic.make_folder(folder)
         store.prepare()
@@ -33,25 +65,45 @@ def open_backends(settings: Settings) -> tuple[FilesystemStore, LocalIndex]:
         raise ConfigError(_cannot(settings, exc.strerror or "failed")) from exc
     if not os.access(folder, os.W_OK | os.X_OK):
         raise ConfigError(_cannot(settings, "not writable"))
-    return store, index
+    if reports is not None:
+        try:
+            reports.prepare()
+        except OSError as exc:
+            raise ConfigError(
+                f"health_dir is {settings.reports_folder}, which cannot be written ({exc.strerror}); name another"
+            ) from exc
+    return _put_together(folder, store, index, reports)
 
 
-def use_backends(settings: Settings) -> tuple[FilesystemStore, LocalIndex]:
-    """The local store and index as they are, nothing made."""
-    return FilesystemStore(settings.data_dir), LocalIndex(settings.data_dir)
-
-
-def use_inventory(settings: Settings) -> FilesystemInventory:
-    """The local store, to be looked at without being read."""
-    return FilesystemInventory(settings.data_dir)
-
-
-def open_reports(settings: Settings) -> ReportFolder | None:
-    """The folder of the doctor reports, made when absent; None when none is configured.
+def use_backends(settings: Settings) -> Backends:
+    """The same as they are, nothing made: for commands.
 
     Raises:
-        ConfigError: it cannot be made.
+        ConfigError: health_dir is a folder for other things.
     """
+    folder = settings.data_dir
+    return _put_together(folder, FilesystemStore(folder), LocalIndex(folder), _reports(settings))
+
+
+def _put_together(
+    folder: Path, store: FilesystemStore, index: LocalIndex, reports: ReportFolder | None
+) -> Backends:
+    return Backends(
+        place=DataFolder(folder),
+        store=store,
+        inventory=FilesystemInventory(folder),
+        index=index,
+        rejections=RejectionFile(folder),
+        reports=reports,
+        mutes=MuteFile(folder),
+        retirements=RetirementFile(folder),
+        heartbeat=HeartbeatFile(folder),
+        faults=MemoFile(folder / PRESENCE_FILE),
+        verify_place=MemoFile(folder / VERIFY_FILE),
+    )
+
+
+def _reports(settings: Settings) -> ReportFolder | None:
     if settings.reports_folder is None:
         return None
     data, folder = settings.data_dir.resolve(), settings.reports_folder.resolve()
@@ -59,14 +111,7 @@ def open_reports(settings: Settings) -> ReportFolder | None:
         raise ConfigError(
             f"health_dir is {settings.reports_folder}, where other things of the receiver are; name a folder of its own"
         )
-    reports = ReportFolder(settings.reports_folder)
-    try:
-        reports.prepare()
-    except OSError as exc:
-        raise ConfigError(
-            f"health_dir is {settings.reports_folder}, which cannot be written ({exc.strerror}); name another"
-        ) from exc
-    return reports
+    return ReportFolder(settings.reports_folder)
 
 
 def _cannot(settings: Settings, why: str) -> str:

@@ -30,6 +30,14 @@ class ReceiverError(Exception):
         self.details: Mapping[str, Any] = details
         super().__init__(self.message)
 
+    @property
+    def reason(self) -> str:
+        """Why, for the log: what the operating system said where it was asked, else what the cause says or we do."""
+        cause = self.__cause__
+        if isinstance(cause, OSError) and cause.strerror:
+            return cause.strerror
+        return str(cause or self.message)
+
 
 class ConfigError(ReceiverError):
     """The configuration cannot be used; the message names the key, its source and the remedy."""

@@ -14,7 +14,7 @@ NAME = "cis490_receiver"
 
 LEAVES = {"protocol", "errors", "logfmt", "clock", "i_json", "times", "page", "progress", "tally"}
 SMALL = LEAVES | {"stamps", "models", "filters", "archive", "files", "commandline", "configuration", "config"}
-BASES = {"storage.base", "index.base"}
+BASES = {"storage.base", "index.base", "state.base"}
 INTAKE = SMALL | BASES | {"policy"}
 
 #: Module or package, and what it may import of ours, besides what is in the same package.
@@ -41,6 +41,7 @@ ALLOWED: dict[str, set[str]] = {
     "policy": SMALL,
     "storage": SMALL,
     "index": SMALL,
+    "state": SMALL,
     "ingest": INTAKE,
     "monitor": INTAKE,
     "upkeep": INTAKE | {"ingest", "storage", "index", "git"},

@@ -19,11 +19,10 @@ from typing import IO, Final
 
 import click
 
-from cis490_receiver.backends import use_backends
 from cis490_receiver.commandline.failures import EXIT_USAGE, Failure
 from cis490_receiver.commandline.options import example, quiet_option
 from cis490_receiver.commands.filters import chosen, filter_options
-from cis490_receiver.commands.shared import index_folder
+from cis490_receiver.commands.shared import use_index
 from cis490_receiver.config import load
 from cis490_receiver.files import atomic
 from cis490_receiver.filters import Filters
@@ -56,11 +55,9 @@ def command(form: str, output: Path, quiet: bool, as_json: bool, **given: str | 
 
     A file is there when it is whole; one that was there before stays until then.
     """
-    settings = load()
-    index_folder(settings)
+    index = use_index(load()).index
     filters = chosen(given)
     write = _parquet_writer() if form == "parquet" else partial(_write_text, form=form)
-    _, index = use_backends(settings)
     to_terminal = str(output) == "-" and sys.stdout is not None and sys.stdout.isatty()
     with on_standard_error(quiet=quiet) as progress:
         index.tell_progress(progress)

@@ -7,58 +7,53 @@ import time
 from pathlib import Path
 from typing import Final
 
-from cis490_receiver.backends import open_reports, use_backends, use_inventory
+from cis490_receiver.backends import Backends
 from cis490_receiver.commands.gate_refresh import read_gate_file
 from cis490_receiver.config import Settings
-from cis490_receiver.index.rejections import RejectionFile
 from cis490_receiver.monitor import presence
 from cis490_receiver.monitor.facts import Facts, gather
 from cis490_receiver.monitor.presence import Presence
-from cis490_receiver.monitor.retirements import RetirementFile
 from cis490_receiver.policy.gate import GATE_FILE
 
 QUARANTINE: Final = "quarantine"
 
 
-def look(settings: Settings, now_ns: int, seen: Presence | None = None) -> Facts:
+def look(settings: Settings, backends: Backends, now_ns: int, seen: Presence | None = None) -> Facts:
     """Look at what was stored, refused, reported and said of hosts; `seen` is what `look_at_episodes` gave.
 
     Raises:
         ReceiverError, OSError: it could not be read.
     """
     folder = settings.data_dir
-    store, index = use_backends(settings)
     return gather(
         now_ns=now_ns,
         settings=settings,
-        index=index,
-        store=store,
-        rejections=RejectionFile(folder),
-        reports=open_reports(settings),
+        index=backends.index,
+        store=backends.store,
+        rejections=backends.rejections,
+        reports=backends.reports,
         gate=read_gate_file(folder / GATE_FILE) if settings.gate_enabled else None,
         quarantined=_count_files(folder / QUARANTINE),
-        retirements=RetirementFile(folder).all(),
+        retirements=backends.retirements.all(),
         presence=seen,
     )
 
 
-def look_at_episodes(settings: Settings, now_ns: int, choose: random.Random) -> Presence:
+def look_at_episodes(backends: Backends, now_ns: int, choose: random.Random) -> Presence:
     """Look whether some of the indexed episodes are there.
 
     Raises:
         ReceiverError: the index cannot be read, or the folder of the episodes.
     """
-    folder = settings.data_dir
-    _, index = use_backends(settings)
     found = presence.look(
-        index,
-        use_inventory(settings),
-        presence.recall(folder),
+        backends.index,
+        backends.inventory,
+        presence.recall(backends.faults),
         now_ns=now_ns,
         choose=choose,
         monotonic=time.monotonic,
     )
-    presence.remember(folder, found)
+    presence.remember(backends.faults, found)
     return found
 
 

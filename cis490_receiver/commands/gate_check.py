@@ -8,7 +8,7 @@ import click
 
 from cis490_receiver import page
 from cis490_receiver.commandline.options import example, json_option
-from cis490_receiver.commands.shared import data_folder
+from cis490_receiver.commands.shared import use_place
 from cis490_receiver.config import load
 from cis490_receiver.errors import ReceiverError
 from cis490_receiver.policy.gate import GATE_FILE, VersionGate
@@ -20,7 +20,8 @@ from cis490_receiver.policy.gate import GATE_FILE, VersionGate
 def command(commit: str, as_json: bool) -> None:
     """Say what a host whose episodes COMMIT recorded would be told. Exit status 1: it would be refused."""
     settings = load()
-    gate = VersionGate(data_folder(settings) / GATE_FILE, settings.gate_extra_commits)
+    use_place(settings)
+    gate = VersionGate(settings.data_dir / GATE_FILE, settings.gate_extra_commits)
     try:
         gate.check(commit.strip().lower())
     except ReceiverError as exc:

@@ -12,7 +12,7 @@ import click
 from cis490_receiver.clock import SystemClock
 from cis490_receiver.commandline.failures import EXIT_FOUND, EXIT_USAGE, Failure
 from cis490_receiver.commandline.options import example, json_option
-from cis490_receiver.commands.shared import data_folder
+from cis490_receiver.commands.shared import use_place
 from cis490_receiver.config import load
 from cis490_receiver.errors import ConfigError, ReceiverError, StorageFailed
 from cis490_receiver.files import atomic
@@ -64,7 +64,8 @@ def command(fetch: bool, dry_run: bool, as_json: bool) -> None:
     settings = load()
     if settings.gate_repo is None:
         raise ConfigError("gate_repo is not set; name the clone of the orchestrator in gate_repo")
-    path = data_folder(settings) / GATE_FILE
+    use_place(settings)
+    path = settings.data_dir / GATE_FILE
     clone = GateClone(settings.gate_repo)
     try:
         new = read_snapshot(clone, settings.gate_ref, settings.gate_window, SystemClock(), fetch=fetch)

@@ -10,7 +10,7 @@ from cis490_receiver.clock import SystemClock
 from cis490_receiver.commandline.failures import Failure
 from cis490_receiver.commandline.options import example, json_option
 from cis490_receiver.commands.gate_refresh import one_line, read_gate_file
-from cis490_receiver.commands.shared import data_folder
+from cis490_receiver.commands.shared import use_place
 from cis490_receiver.config import load
 from cis490_receiver.policy.gate import GATE_FILE, age_text
 
@@ -22,7 +22,8 @@ def command(as_json: bool) -> None:
     than `gate_max_age_hours`.
     """
     settings = load()
-    snapshot = read_gate_file(data_folder(settings) / GATE_FILE)
+    use_place(settings)
+    snapshot = read_gate_file(settings.data_dir / GATE_FILE)
     if snapshot is None:
         first = "" if settings.gate_repo else "name the clone of the orchestrator in gate_repo, then "
         raise Failure(

@@ -5,32 +5,32 @@ from __future__ import annotations
 import json
 import logging
 import random
-import shutil
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 import click
 
 from cis490_receiver import logfmt, page
+from cis490_receiver.backends import Backends
 from cis490_receiver.clock import Clock, SystemClock
 from cis490_receiver.commandline.failures import fail, reason
 from cis490_receiver.commandline.options import example, json_option
 from cis490_receiver.commands.fleet import look, look_at_episodes
-from cis490_receiver.commands.shared import episodes_folder, index_folder
+from cis490_receiver.commands.shared import require_index, use_episodes
 from cis490_receiver.config import Settings, load
-from cis490_receiver.errors import ReceiverError
+from cis490_receiver.errors import ReceiverError, StorageFailed
 from cis490_receiver.logfmt import event
 from cis490_receiver.models import wall_time
-from cis490_receiver.monitor import heartbeat, notify
+from cis490_receiver.monitor import notify
 from cis490_receiver.monitor.alerts import Alert, AlertLog, Key
 from cis490_receiver.monitor.diagnosis import diagnose, is_watched
 from cis490_receiver.monitor.facts import Facts
-from cis490_receiver.monitor.mutes import Mute, MuteFile
 from cis490_receiver.monitor.states import ACTIVE, count_states
 from cis490_receiver.monitor.symptoms import CANNOT_LOOK, GONE, SILENT, WHILE_WATCHED, Symptom
 from cis490_receiver.policy.gate import age_text
+from cis490_receiver.state.base.marks import Heartbeat
+from cis490_receiver.state.base.notes import Mute
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ class Findings:
     #: How many hosts are in each state (`monitor.states`).
     states: dict[str, int]
     symptoms: list[Symptom]
-    muted: dict[str, Mute]
+    muted: Mapping[str, Mute]
     new_alerts: list[Alert]
     #: Whether everything that had to be said was said.
     delivered: bool
@@ -66,7 +66,7 @@ class Findings:
         return self.states[GONE] > 0 and not self.states[ACTIVE] and not self.states[SILENT]
 
 
-def health_check(settings: Settings, clock: Clock) -> Findings:
+def health_check(settings: Settings, backends: Backends, clock: Clock) -> Findings:
     """One pass: gather, diagnose, raise what is new, send it on.
 
     Raises:
@@ -74,9 +74,9 @@ def health_check(settings: Settings, clock: Clock) -> Findings:
     """
     folder = settings.data_dir
     now_ns = clock.now_ns()
-    facts = _look(settings, now_ns)
+    facts = _look(settings, backends, now_ns)
     symptoms = diagnose(facts, settings)
-    muted = MuteFile(folder).active(now_ns)
+    muted = backends.mutes.active(now_ns)
     watched = {host.host_id for host in facts.hosts if is_watched(host, now_ns, settings)}
     retired = {host.host_id for host in facts.hosts if host.retired}
     new_alerts = _raise_new(
@@ -88,16 +88,17 @@ def health_check(settings: Settings, clock: Clock) -> Findings:
     )
     notify.to_syslog(new_alerts or [], settings.syslog_address)
     delivered = _notify_people(settings, now_ns) and new_alerts is not None
-    delivered = _leave_heartbeat(folder) and delivered
+    delivered = _leave_heartbeat(backends.heartbeat) and delivered
     states = count_states(facts, settings, muted)
     return Findings(facts, states, symptoms, muted, new_alerts or [], delivered)
 
 
-def _look(settings: Settings, now_ns: int) -> Facts:
+def _look(settings: Settings, backends: Backends, now_ns: int) -> Facts:
     """The facts. That they cannot be had is raised too: nobody may be there to read standard error."""
     try:
-        index_folder(settings)
-        return look(settings, now_ns, look_at_episodes(settings, now_ns, random.Random()))  # noqa: S311
+        require_index(backends)
+        seen = look_at_episodes(backends, now_ns, random.Random())  # noqa: S311
+        return look(settings, backends, now_ns, seen)
     except (ReceiverError, OSError) as exc:
         symptom = Symptom(None, CANNOT_LOOK, now_ns, reason(exc), "run: cis490-receiver health-check")
         alerts = AlertLog(settings.data_dir)
@@ -124,14 +125,12 @@ def _raise_new(
         return None
 
 
-def _leave_heartbeat(folder: Path) -> bool:
+def _leave_heartbeat(heartbeat: Heartbeat) -> bool:
     """What was seen is told also where nothing can be written."""
     try:
-        heartbeat.touch(folder)
-    except OSError as exc:
-        log.error(
-            event("heartbeat-not-written", reason=exc.strerror, remedy="/v1/ready takes it for not run")
-        )
+        heartbeat.beat()
+    except StorageFailed as exc:
+        log.error(event("heartbeat-not-written", reason=exc.reason, remedy="/v1/ready takes it for not run"))
         return False
     return True
 
@@ -161,14 +160,12 @@ def command(quiet: bool, as_json: bool) -> None:
     gone: once a day), however often and however many at once this runs. Exit status 1: something is wrong now.
     """
     settings = load()
-    episodes_folder(settings)
+    backends = use_episodes(settings)
     logfmt.configure(settings.log_level)
     try:
-        findings = health_check(settings, SystemClock())
+        findings = health_check(settings, backends, SystemClock())
     except (ReceiverError, OSError) as exc:
-        free = shutil.disk_usage(settings.data_dir).free
-        hint = f"{free / 2**20:.0f} MiB free in {settings.data_dir}"
-        fail("could not look", exc, hint=hint)
+        fail("could not look", exc, hint=_free_space(backends))
     if as_json:
         click.echo(json.dumps(_as_dict(findings), indent=2))
     elif quiet:
@@ -177,6 +174,13 @@ def command(quiet: bool, as_json: bool) -> None:
     else:
         _print(findings)
     raise SystemExit(1 if findings.loud or not findings.delivered else 0)
+
+
+def _free_space(backends: Backends) -> str:
+    try:
+        return f"{backends.store.free_bytes() / 2**20:.0f} MiB free in {backends.place.name}"
+    except ReceiverError:
+        return ""
 
 
 def _as_dict(findings: Findings) -> dict[str, Any]:

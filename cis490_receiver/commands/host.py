@@ -10,18 +10,18 @@ from typing import Any, NoReturn
 import click
 
 from cis490_receiver import protocol
+from cis490_receiver.backends import Backends
 from cis490_receiver.clock import SystemClock
 from cis490_receiver.commandline.failures import Failure
 from cis490_receiver.commandline.options import example, json_option
 from cis490_receiver.commands.fleet import look
-from cis490_receiver.commands.shared import index_folder
+from cis490_receiver.commands.shared import use_index
 from cis490_receiver.config import Settings, load
 from cis490_receiver.models import wall_time
 from cis490_receiver.monitor.facts import Facts, HostFacts
-from cis490_receiver.monitor.mutes import Mute, MuteFile
-from cis490_receiver.monitor.retirements import Retirement, RetirementFile
 from cis490_receiver.monitor.states import state_of
 from cis490_receiver.policy.gate import age_text
+from cis490_receiver.state.base.notes import Mute, Retirement
 
 
 @click.group("host", epilog=example("cis490-receiver host list"))
@@ -33,8 +33,8 @@ def command() -> None:
 @json_option
 def list_(as_json: bool) -> None:
     """List every host ever seen: its state, its last episode, since when and why it is retired or muted."""
-    settings, facts = _look()
-    muted = MuteFile(settings.data_dir).active(facts.now_ns)
+    settings, backends, facts = _look()
+    muted = backends.mutes.active(facts.now_ns)
     rows = [_row(host, facts.now_ns, settings, muted) for host in facts.hosts]
     if as_json:
         click.echo(json.dumps({"at_wall": wall_time(facts.now_ns), "hosts": rows}, indent=2))
@@ -55,12 +55,12 @@ def retire(host: str, why: str, as_json: bool) -> None:
     """
     if not why.strip():
         raise click.UsageError("--why is empty")
-    settings, facts = _look()
+    _, backends, facts = _look()
     known = _known(host, facts)
     # The time is read behind what was stored: an episode that comes from now on undoes it.
     at_ns = SystemClock().now_ns()
     last_ns = known.last_stored_at_ns
-    RetirementFile(settings.data_dir).set(Retirement(host, at_ns, last_ns, why))
+    backends.retirements.set(Retirement(host, at_ns, last_ns, why))
     if as_json:
         answer = {"host_id": host, "retired_at_wall": wall_time(at_ns), "retired_why": why}
         click.echo(json.dumps(answer | {"last_episode_wall": _wall(last_ns)}, indent=2))
@@ -77,19 +77,19 @@ def unretire(host: str, as_json: bool) -> None:
 
     Exit status 1: nobody has ever seen such a host.
     """
-    settings, facts = _look()
+    _, backends, facts = _look()
     was = _known(host, facts).retired is not None
-    RetirementFile(settings.data_dir).end(host)
+    backends.retirements.end(host)
     if as_json:
         click.echo(json.dumps({"host_id": host, "was_retired": was}, indent=2))
     else:
         click.echo(f"{host} is watched again" if was else f"{host} was not retired")
 
 
-def _look() -> tuple[Settings, Facts]:
+def _look() -> tuple[Settings, Backends, Facts]:
     settings = load()
-    index_folder(settings)
-    return settings, look(settings, SystemClock().now_ns())
+    backends = use_index(settings)
+    return settings, backends, look(settings, backends, SystemClock().now_ns())
 
 
 def _known(host: str, facts: Facts) -> HostFacts:

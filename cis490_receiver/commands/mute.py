@@ -12,10 +12,10 @@ import click
 from cis490_receiver import protocol, times
 from cis490_receiver.clock import SystemClock
 from cis490_receiver.commandline.options import example, json_option
-from cis490_receiver.commands.shared import data_folder
+from cis490_receiver.commands.shared import use_place
 from cis490_receiver.config import load
 from cis490_receiver.models import nanoseconds, wall_time
-from cis490_receiver.monitor.mutes import Mute, MuteFile
+from cis490_receiver.state.base.notes import Mute, Mutes
 
 _LONGEST: Final = dt.timedelta(days=366)
 
@@ -30,7 +30,7 @@ _LONGEST: Final = dt.timedelta(days=366)
 @json_option
 def command(host: str | None, until: str | None, why: str | None, end: bool, as_json: bool) -> None:
     """Raise nothing about HOST for a while; without HOST, list who is muted."""
-    mutes = MuteFile(data_folder(load()))
+    mutes = use_place(load()).mutes
     now_ns = SystemClock().now_ns()
     if host is None:
         if until or why or end:
@@ -70,7 +70,7 @@ def _tell(host: str, mute: Mute | None, sentence: str, as_json: bool) -> None:
     )
 
 
-def _list(mutes: MuteFile, now_ns: int, as_json: bool) -> None:
+def _list(mutes: Mutes, now_ns: int, as_json: bool) -> None:
     active = sorted(mutes.active(now_ns).values(), key=lambda mute: mute.host_id)
     if as_json:
         click.echo(

@@ -9,11 +9,10 @@ from typing import Any
 import click
 
 from cis490_receiver import logfmt
-from cis490_receiver.backends import use_backends
 from cis490_receiver.clock import SystemClock
 from cis490_receiver.commandline.failures import fail, interrupted
 from cis490_receiver.commandline.options import example, json_option, quiet_option
-from cis490_receiver.commands.shared import episodes_folder
+from cis490_receiver.commands.shared import use_episodes
 from cis490_receiver.config import load
 from cis490_receiver.errors import ReceiverError
 from cis490_receiver.progress import on_standard_error
@@ -38,12 +37,14 @@ def command(dry_run: bool, jobs: int | None, quiet: bool, as_json: bool) -> None
     line's) or cannot be read, or with --dry-run, something would change.
     """
     settings = load()
-    folder = episodes_folder(settings)
+    backends = use_episodes(settings)
     logfmt.configure("error" if as_json else settings.log_level)
-    store, index = use_backends(settings)
+    store, index = backends.store, backends.index
     try:
         with on_standard_error(quiet=quiet) as progress:
-            reindexer = Reindexer(folder, store, index.journal, SystemClock(), jobs=jobs, progress=progress)
+            reindexer = Reindexer(
+                settings.data_dir, store, index.journal, SystemClock(), jobs=jobs, progress=progress
+            )
             outcome = reindexer.look() if dry_run else reindexer.run()
     except (ReceiverError, OSError) as exc:
         fail("failed, the index is as it was", exc)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import pwd
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from cis490_receiver.config import Settings
-from cis490_receiver.errors import ConfigError, ReceiverError
+from cis490_receiver.errors import ReceiverError
+
+if TYPE_CHECKING:
+    from cis490_receiver.backends import Backends
 
 
 class NoIndex(ReceiverError):
@@ -18,64 +19,47 @@ class NoIndex(ReceiverError):
     code = "no-index"
 
 
-def data_folder(settings: Settings) -> Path:
-    """The data folder, which a command uses and never makes: a mistyped name must not start an empty one.
+def use_place(settings: Settings) -> Backends:
+    """What a receiver keeps, as it is, for a command that makes none of it.
 
     Raises:
-        ConfigError: there is none, or it is not ours to use: what root writes in another user's folder, the
-            receiver could not read.
+        ConfigError: the place is none, or not ours to use.
     """
-    folder = settings.data_dir
-    if not folder.is_dir():
-        raise ConfigError(
-            f"data_dir is {folder}, which is not a folder; start the receiver once, or name the folder that "
-            "it uses in data_dir or CIS490_DATA_DIR"
-        )
-    if not os.access(folder, os.R_OK | os.X_OK):
-        raise ConfigError(
-            f"data_dir is {folder}, which this user may not read; run this as the receiver's user"
-        )
-    owner = folder.stat().st_uid
-    if os.geteuid() == 0 and owner != 0:
-        context = click.get_current_context(silent=True)
-        command = context.info_name if context else "…"
-        raise ConfigError(
-            f"this is root, but {folder} belongs to user {_name_of(owner)}; run: "
-            f"sudo -u '{_name_of(owner)}' cis490-receiver {command}"
-        )
-    return folder
+    # Imports SQLite, which a command that merely has these options may not need.
+    from cis490_receiver.backends import use_backends
+
+    backends = use_backends(settings)
+    context = click.get_current_context(silent=True)
+    backends.place.check(context.info_name or "…" if context else "…")
+    return backends
 
 
-def episodes_folder(settings: Settings) -> Path:
-    """The data folder, for a command that needs what a receiver keeps in it.
+def use_episodes(settings: Settings) -> Backends:
+    """`use_place`, for a command that needs what a receiver keeps there.
 
     Raises:
-        ConfigError: no receiver ever kept anything in it, or as `data_folder`.
+        ConfigError: no receiver ever kept anything there, or as `use_place`.
     """
-    folder = data_folder(settings)
-    if not (folder / "episodes").is_dir():
-        raise ConfigError(
-            f"data_dir is {folder}, in which there is no episodes/: no receiver keeps its data there; start the "
-            "receiver once, or name the folder that it uses in data_dir or CIS490_DATA_DIR"
-        )
-    return folder
+    backends = use_place(settings)
+    backends.place.check_used()
+    return backends
 
 
-def index_folder(settings: Settings) -> Path:
-    """The data folder, for a command that reads the index.
+def use_index(settings: Settings) -> Backends:
+    """`use_episodes`, for a command that reads the index.
 
     Raises:
-        NoIndex: it has none.
-        ConfigError: as `episodes_folder`.
+        NoIndex: there is none.
+        ConfigError: as `use_episodes`.
     """
-    folder = episodes_folder(settings)
-    if not (folder / "index.jsonl").exists():
-        raise NoIndex(f"there is no index.jsonl in {folder}; run: cis490-receiver reindex")
-    return folder
+    backends = use_episodes(settings)
+    require_index(backends)
+    return backends
 
 
-def _name_of(user: int) -> str:
-    try:
-        return pwd.getpwuid(user).pw_name
-    except KeyError:
-        return f"#{user}"
+def require_index(backends: Backends) -> None:
+    """Raises:
+    NoIndex: there is no index.
+    """
+    if not backends.place.has_index():
+        raise NoIndex(f"there is no index.jsonl in {backends.place.name}; run: cis490-receiver reindex")

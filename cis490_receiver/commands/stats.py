@@ -10,9 +10,8 @@ from typing import Final
 import click
 
 from cis490_receiver import page
-from cis490_receiver.backends import use_backends
 from cis490_receiver.commandline.options import example, json_option, quiet_option
-from cis490_receiver.commands.shared import index_folder
+from cis490_receiver.commands.shared import use_index
 from cis490_receiver.config import load
 from cis490_receiver.filters import Filters
 from cis490_receiver.index.base import Total
@@ -38,9 +37,7 @@ class _Row:
 @json_option
 def command(days: int, quiet: bool, as_json: bool) -> None:
     """Print how many episodes and GB there are, by host, by type and profile, and by day (UTC)."""
-    settings = load()
-    index_folder(settings)
-    _, index = use_backends(settings)
+    index = use_index(load()).index
     with on_standard_error(quiet=quiet) as progress:
         index.tell_progress(progress)
         tables = {

@@ -12,12 +12,11 @@ from typing import Any, Final, NoReturn
 import click
 
 from cis490_receiver import logfmt, page, times
-from cis490_receiver.backends import use_backends
 from cis490_receiver.clock import SystemClock
 from cis490_receiver.commandline.failures import EXIT_FOUND, EXIT_INTERRUPTED, fail, reason
 from cis490_receiver.commandline.options import example, json_option, quiet_option
 from cis490_receiver.commands.filters import chosen
-from cis490_receiver.commands.shared import index_folder
+from cis490_receiver.commands.shared import use_index
 from cis490_receiver.config import load
 from cis490_receiver.errors import ReceiverError
 from cis490_receiver.models import EpisodeKey
@@ -67,13 +66,13 @@ def command(
     is damaged. 130: ^C; --resume goes on from there.
     """
     settings = load()
-    folder = index_folder(settings)
+    backends = use_index(settings)
     logfmt.configure("error" if as_json else settings.log_level)
     filters = chosen({"host": host, "since": since})
     stopped_by = _stop_in_order()
-    store, index = use_backends(settings)
+    store, index = backends.store, backends.index
     verifier = Verifier(
-        folder,
+        backends.verify_place,
         store,
         index,
         throttle=Throttle(rate * 1e6 if rate else None),
@@ -90,7 +89,7 @@ def command(
     not_done = None
     if quarantine and not stopped_by:
         try:
-            reindexer = Reindexer(folder, store, index.journal, SystemClock())
+            reindexer = Reindexer(settings.data_dir, store, index.journal, SystemClock())
             put_in_quarantine(report, store, index, reindexer, moved)
         except (ReceiverError, OSError) as exc:
             not_done = f"the quarantine is not done: {reason(exc)}; run it again"

@@ -107,7 +107,11 @@ class ReportFolder:
             yield Report.from_json(text)
 
     def _host_ids(self) -> list[str]:
-        names = (name.removesuffix(".json") for name in os.listdir(self._folder) if name.endswith(".json"))
+        try:
+            files = os.listdir(self._folder)
+        except FileNotFoundError:
+            return []
+        names = (name.removesuffix(".json") for name in files if name.endswith(".json"))
         return sorted(name for name in names if protocol.is_valid_id(name))
 
     def _checked_json(self, host_id: str) -> bytes | None:

@@ -11,8 +11,8 @@ from cis490_receiver.errors import ReceiverError
 from cis490_receiver.index.base import EpisodeIndex, HostSummary, RejectionLog, ReportStore
 from cis490_receiver.models import Rejection, Report, failed_checks
 from cis490_receiver.monitor.presence import Presence
-from cis490_receiver.monitor.retirements import Retirement
 from cis490_receiver.policy.gate import GateSnapshot
+from cis490_receiver.state.base.notes import Retirement
 from cis490_receiver.storage.base import EpisodeStore
 
 MINUTE_NS = 60 * 10**9

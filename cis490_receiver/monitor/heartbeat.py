@@ -1,25 +1,20 @@
-"""The other program that watches: a mark that the fleet monitor leaves, so that its absence is seen."""
+"""How long ago the fleet monitor last ran: the other program that watches."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Final
 
-HEARTBEAT_FILE: Final = "health-check.heartbeat"
+from cis490_receiver.state.base.marks import Heartbeat
+
 #: Three runs that did not come.
 STALE_SECONDS: Final = 900
 
 
-def touch(data_dir: Path) -> None:
-    """Say that the monitor ran now."""
-    (data_dir / HEARTBEAT_FILE).touch(mode=0o640)
-
-
-def age_seconds(data_dir: Path, now_ns: int) -> float | None:
+def age_seconds(heartbeat: Heartbeat, now_ns: int) -> float | None:
     """How long ago it last ran; None when it never did, or the mark is so far in the future that it tells nothing: the
     clock was set back, and it has not run since."""
-    try:
-        age = (now_ns - (data_dir / HEARTBEAT_FILE).stat().st_mtime_ns) / 1e9
-    except OSError:
+    last_ns = heartbeat.last_ns()
+    if last_ns is None:
         return None
+    age = (now_ns - last_ns) / 1e9
     return None if age < -STALE_SECONDS else age

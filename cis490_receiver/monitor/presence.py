@@ -7,25 +7,22 @@ in the next.
 
 from __future__ import annotations
 
-import json
 import logging
 import random
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 from cis490_receiver.errors import StorageFailed
-from cis490_receiver.files import atomic
 from cis490_receiver.filters import Filters
 from cis490_receiver.index.base import EpisodeIndex
 from cis490_receiver.logfmt import event
 from cis490_receiver.models import Episode, EpisodeKey
+from cis490_receiver.state.base.marks import Memo
 from cis490_receiver.storage.base import Inventory
 
 log = logging.getLogger(__name__)
 
-PRESENCE_FILE: Final = "presence.json"
 #: A file that is older than this has its line, unless something went wrong.
 _SETTLED_NS: Final = 3600 * 10**9
 #: How much that was found wrong is looked at again.
@@ -118,28 +115,27 @@ def _is_unindexed(key: EpisodeKey, index: EpisodeIndex, inventory: Inventory) ->
         return False
 
 
-def recall(data_dir: Path) -> Presence:
+def recall(memo: Memo) -> Presence:
     """What the last run found wrong."""
+    data = memo.read()
     try:
-        data = json.loads((data_dir / PRESENCE_FILE).read_bytes())
         return Presence(missing=_keys(data["faulty"]), unindexed=_keys(data["unindexed"]))
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    except (ValueError, KeyError, TypeError):
         return Presence()
 
 
-def remember(data_dir: Path, presence: Presence) -> None:
+def remember(memo: Memo, presence: Presence) -> None:
     """Keep what is wrong for the next run. A disk that takes nothing costs no more than that."""
     faulty = (*presence.missing, *presence.other_length, *presence.unseen)
-    before = recall(data_dir)
+    before = recall(memo)
     now = faulty[:_REMEMBERED], presence.unindexed[:_REMEMBERED]
     if now == (before.missing, before.unindexed):
         return
     names = [[[key.host_id, key.episode_id] for key in keys] for keys in now]
-    text = json.dumps({"faulty": names[0], "unindexed": names[1]})
     try:
-        atomic.replace_file(data_dir / PRESENCE_FILE, text.encode("ascii"))
-    except OSError as exc:
-        log.error(event("storage-failed", doing="remember-missing", reason=exc.strerror))
+        memo.write({"faulty": names[0], "unindexed": names[1]})
+    except StorageFailed as exc:
+        log.error(event("storage-failed", doing="remember-missing", reason=exc.reason))
 
 
 def _keys(items: Iterable[tuple[str, str]]) -> tuple[EpisodeKey, ...]:

@@ -94,5 +94,7 @@ def post_worker_init(worker: Any) -> None:
     from cis490_receiver.backends import use_backends
     from cis490_receiver.upkeep.recovery import complete_in_background, recover_quietly
 
-    recover_quietly(*use_backends(_settings))
-    complete_in_background(*use_backends(_settings))
+    backends = use_backends(_settings)
+    recover_quietly(backends.store, backends.index)
+    backends = use_backends(_settings)
+    complete_in_background(backends.store, backends.index)

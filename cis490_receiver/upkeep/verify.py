@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import random
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import BinaryIO, Final
 
-from cis490_receiver import archive, i_json
-from cis490_receiver.errors import ReceiverError
-from cis490_receiver.files import atomic
+from cis490_receiver import archive
+from cis490_receiver.errors import ReceiverError, StorageFailed
 from cis490_receiver.filters import Filters
 from cis490_receiver.index.base import EpisodeIndex
 from cis490_receiver.models import Episode, EpisodeKey
 from cis490_receiver.progress import SILENT, Progress
 from cis490_receiver.stamps import DECLARED
+from cis490_receiver.state.base.marks import Memo
 from cis490_receiver.storage.base import EpisodeStore
 
-STATE_FILE: Final = "verify.json"
 _PAGE: Final = 500
 _STEP: Final = 1 << 20
 
@@ -78,7 +75,7 @@ class Verifier:
 
     def __init__(
         self,
-        folder: Path,
+        place: Memo,
         store: EpisodeStore,
         index: EpisodeIndex,
         *,
@@ -86,8 +83,9 @@ class Verifier:
         sample: float = 1.0,
         deadline: float | None = None,
     ) -> None:
-        """Read a random part `sample` (0 to 1) of the episodes, until `deadline` (of `time.monotonic`)."""
-        self._state = folder / STATE_FILE
+        """Read a random part `sample` (0 to 1) of the episodes, until `deadline` (of `time.monotonic`); `place` keeps
+        where a run stopped."""
+        self._memo = place
         self._store = store
         self._index = index
         self._throttle = throttle
@@ -154,18 +152,16 @@ class Verifier:
             return damage
 
     def _place(self) -> str | None:
-        try:
-            cursor = i_json.loads(self._state.read_bytes())["cursor"]
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
+        left = self._memo.read()
+        cursor = left.get("cursor") if isinstance(left, dict) else None
         return cursor if isinstance(cursor, str) else None
 
     def _leave_place(self, cursor: str | None, report: Report) -> None:
         """What was found does not depend on whether anything can be written."""
         try:
-            atomic.replace_file(self._state, json.dumps({"cursor": cursor}).encode("ascii"))
-        except OSError as exc:
-            report.place_lost = exc.strerror or str(exc)
+            self._memo.write({"cursor": cursor})
+        except StorageFailed as exc:
+            report.place_lost = exc.reason
 
 
 def check_episode(episode: Episode, stream: BinaryIO, spend: Callable[[int], None]) -> Damage | None:

@@ -18,7 +18,6 @@ from cis490_receiver.errors import GateUnavailable, ReceiverError
 from cis490_receiver.logfmt import event
 from cis490_receiver.monitor import heartbeat
 from cis490_receiver.monitor.alerts import AlertLog
-from cis490_receiver.monitor.mutes import MuteFile
 from cis490_receiver.monitor.symptoms import NAMES
 from cis490_receiver.views.wiring import Services
 
@@ -79,9 +78,9 @@ def _hosts(services: Services) -> list[Metric]:
 def _symptoms(services: Services) -> list[Metric]:
     """As the fleet monitor's last run left them."""
     folder, now_ns = services.settings.data_dir, services.clock.now_ns()
-    if heartbeat.age_seconds(folder, now_ns) is None:
+    if heartbeat.age_seconds(services.heartbeat, now_ns) is None:
         return []
-    muted = MuteFile(folder).active(now_ns)
+    muted = services.mutes.active(now_ns)
     counts = Counter(name for host, name in AlertLog(folder).active() if host not in muted)
     family = GaugeMetricFamily(
         "cis490_symptoms",
@@ -117,7 +116,7 @@ def _gate(services: Services) -> list[Metric]:
 
 
 def _health_check(services: Services) -> list[Metric]:
-    age = heartbeat.age_seconds(services.settings.data_dir, services.clock.now_ns())
+    age = heartbeat.age_seconds(services.heartbeat, services.clock.now_ns())
     if age is None:
         return []
     return [_gauge("cis490_health_check_age_seconds", "Since the fleet monitor last ran.", age)]

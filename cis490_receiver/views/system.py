@@ -94,7 +94,7 @@ def not_ready_reasons(services: Services) -> list[str]:
 def warnings(services: Services) -> list[dict[str, Any]]:
     """What does not stop an episode from being taken and should be looked at."""
     found: list[dict[str, Any]] = []
-    age = heartbeat.age_seconds(services.settings.data_dir, services.clock.now_ns())
+    age = heartbeat.age_seconds(services.heartbeat, services.clock.now_ns())
     if age is None or age > heartbeat.STALE_SECONDS:
         found.append({"code": "health-check-not-running", "age_seconds": None if age is None else round(age)})
     if services.gate is not None:

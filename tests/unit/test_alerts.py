@@ -12,9 +12,10 @@ import pytest
 from cis490_receiver.errors import ConfigError
 from cis490_receiver.monitor import notify
 from cis490_receiver.monitor.alerts import AlertLog
-from cis490_receiver.monitor.mutes import Mute, MuteFile
-from cis490_receiver.monitor.retirements import Retirement, RetirementFile
 from cis490_receiver.monitor.symptoms import Symptom
+from cis490_receiver.state.base.notes import Mute, Retirement
+from cis490_receiver.state.mutes import MuteFile
+from cis490_receiver.state.retirements import RetirementFile
 
 HOUR = 3600 * 10**9
 NOW = 500_000 * HOUR  # the first instant of an hour

@@ -12,6 +12,7 @@ import pytest
 from cis490_receiver.index.local import LocalIndex
 from cis490_receiver.models import Episode, EpisodeKey, Upload
 from cis490_receiver.monitor.presence import Presence, look, recall, remember
+from cis490_receiver.state.marks import PRESENCE_FILE, MemoFile
 from cis490_receiver.storage.inventory import FilesystemInventory
 
 HOUR = 3600 * 10**9
@@ -51,13 +52,17 @@ class Shelf:
         found = look(
             self.index,
             self.inventory,
-            recall(self.folder),
+            recall(memo(self.folder)),
             now_ns=now_ns,
             choose=self.choose,
             monotonic=monotonic,
         )
-        remember(self.folder, found)
+        remember(memo(self.folder), found)
         return found
+
+
+def memo(folder: Path) -> MemoFile:
+    return MemoFile(folder / PRESENCE_FILE)
 
 
 def key(number: int) -> EpisodeKey:
@@ -91,7 +96,7 @@ def test_one_old_episode_is_missed_in_time_and_not_forgotten_until_it_is_back(tm
     assert all(shelf.run().missing == (key(7),) for _ in range(20))
     shelf.path(7).write_bytes(b"abc")
     assert shelf.run().missing == ()
-    assert recall(tmp_path) == Presence()
+    assert recall(memo(tmp_path)) == Presence()
 
 
 def test_all_gone_is_seen_whatever_the_folder_became(tmp_path: Path) -> None:
@@ -143,7 +148,7 @@ def test_it_takes_a_bounded_time_and_never_skips_what_was_wrong(tmp_path: Path) 
     for number in range(300, 320):
         shelf.path(number).unlink()
     wrong = tuple(key(number) for number in range(300, 320))
-    remember(tmp_path, Presence(missing=wrong))
+    remember(memo(tmp_path), Presence(missing=wrong))
     slow = shelf.run(monotonic=lambda: float(next(ticks)))
     assert set(slow.missing) >= set(wrong) and slow.looked <= 24
 
@@ -162,4 +167,4 @@ def test_files_without_a_line_are_seen_once_they_are_no_upload_under_way(tmp_pat
 @pytest.mark.parametrize("text", ["", "[]", "[" * 100_000, '{"faulty": [["../x", "e"]], "unindexed": []}'])
 def test_a_damaged_memory_is_none(tmp_path: Path, text: str) -> None:
     (tmp_path / "presence.json").write_text(text)
-    assert recall(tmp_path) == Presence()
+    assert recall(memo(tmp_path)) == Presence()

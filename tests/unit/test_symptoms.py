@@ -13,9 +13,9 @@ from cis490_receiver.models import EpisodeKey, Rejection
 from cis490_receiver.monitor.diagnosis import diagnose
 from cis490_receiver.monitor.facts import Facts, HostFacts, ReceiverFacts, gather
 from cis490_receiver.monitor.presence import Presence
-from cis490_receiver.monitor.retirements import Retirement
 from cis490_receiver.monitor.states import count_states
 from cis490_receiver.policy.gate import GateCommit, GateSnapshot
+from cis490_receiver.state.base.notes import Retirement
 
 NOW = 1_800_000_000 * 10**9
 SECOND, MINUTE, HOUR = 10**9, 60 * 10**9, 3600 * 10**9

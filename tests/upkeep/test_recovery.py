@@ -11,9 +11,11 @@ import pytest
 
 from cis490_receiver.backends import open_backends, use_backends
 from cis490_receiver.config import Settings
+from cis490_receiver.index.local import LocalIndex
 from cis490_receiver.models import EpisodeKey
 from cis490_receiver.stamps import Stamps
 from cis490_receiver.storage import traces
+from cis490_receiver.storage.filesystem import FilesystemStore
 from cis490_receiver.upkeep.recovery import complete_in_background, recover_quietly
 from tests.support.archives import make_episode
 
@@ -35,12 +37,17 @@ def leave(data: Path, trace: str, host: str, episode: str, content: bytes) -> No
     os.link(data / "incoming" / trace, final)
 
 
+def local(data: Path) -> tuple[FilesystemStore, LocalIndex]:
+    backends = use_backends(Settings(data_dir=data))
+    return backends.store, backends.index
+
+
 def start(data: Path) -> None:
-    recover_quietly(*use_backends(Settings(data_dir=data)))
+    recover_quietly(*local(data))
 
 
 def finish(data: Path) -> None:
-    complete_in_background(*use_backends(Settings(data_dir=data))).join()
+    complete_in_background(*local(data)).join()
 
 
 def lines(data: Path) -> dict[str, Stamps]:
@@ -77,7 +84,7 @@ def test_what_the_trace_does_not_tell_is_read_after_the_start(data: Path) -> Non
 def test_workers_that_complete_at_once_make_one_line(data: Path) -> None:
     for number in range(20):
         leave(data, f"h~e{number}~{OLD}", "h", f"e{number}", make_episode(number).data)
-    threads = [complete_in_background(*use_backends(Settings(data_dir=data))) for _ in range(4)]
+    threads = [complete_in_background(*local(data)) for _ in range(4)]
     for thread in threads:
         thread.join()
     assert len(lines(data)) == len((data / "index.jsonl").read_text().splitlines()) == 20

@@ -242,8 +242,8 @@ def test_a_missing_index_is_made_anew_and_missed_by_readiness_when_it_cannot_be(
 
 
 def own_reindexer(receiver: Receiver) -> reindexing.Reindexer:
-    store, index = use_backends(Settings(data_dir=receiver.data_dir))
-    return reindexing.Reindexer(receiver.data_dir, store, index.journal, SystemClock())
+    backends = use_backends(Settings(data_dir=receiver.data_dir))
+    return reindexing.Reindexer(receiver.data_dir, backends.store, backends.index.journal, SystemClock())
 
 
 def test_root_leaves_another_users_folder_alone(receiver: Receiver) -> None:

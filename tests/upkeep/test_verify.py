@@ -81,8 +81,11 @@ def test_what_was_shipped_again_meanwhile_is_not_quarantined(receiver: Receiver)
     receiver.put("h", "e", good)
     rot(receiver, "e")
     settings = Settings(data_dir=receiver.data_dir)
-    store, index = use_backends(settings)
-    report = Verifier(receiver.data_dir, store, index, throttle=Throttle(None)).run(Filters(), resume=False)
+    backends = use_backends(settings)
+    store, index = backends.store, backends.index
+    report = Verifier(backends.verify_place, store, index, throttle=Throttle(None)).run(
+        Filters(), resume=False
+    )
     assert [damage.kind for damage in report.damaged] == ["sha256"]
     assert verify(receiver, "--quarantine", status=1)["quarantined"] == ["h/e"]
     assert receiver.put("h", "e", good).status == 201

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from cis490_receiver.backends import open_reports, use_backends
+from cis490_receiver.backends import open_backends, use_backends
 from cis490_receiver.commands import gate_refresh, health_check
 from cis490_receiver.config import Settings
 from cis490_receiver.errors import ReceiverError
@@ -83,7 +83,7 @@ def report(data: Path, step: Step) -> None:
 
 def open_report_folder(data: Path, step: Step) -> None:
     """What create_app does for the reports."""
-    open_reports(settings_of(data))
+    open_backends(settings_of(data))
 
 
 # The gate.
@@ -155,7 +155,9 @@ def run_check(
             AlertLog, generation_bytes=generation_bytes
         )
         try:
-            return health_check.health_check(settings_of(data), FixedClock(minute))
+            return health_check.health_check(
+                settings_of(data), use_backends(settings_of(data)), FixedClock(minute)
+            )
         finally:
             health_check.AlertLog = AlertLog  # type: ignore[misc]
 
@@ -196,8 +198,8 @@ def tear_alert(data: Path, step: Step) -> None:
 
 
 def run_reindex(data: Path) -> None:
-    store, index = use_backends(settings_of(data))
-    Reindexer(data, store, index.journal, FixedClock(0), jobs=1).run()
+    backends = use_backends(settings_of(data))
+    Reindexer(data, backends.store, backends.index.journal, FixedClock(0), jobs=1).run()
 
 
 def reindex(data: Path, step: Step) -> None:

@@ -83,12 +83,12 @@ class Driver:
     def do_start(self, step: dict[str, Any]) -> None:
         """What create_app does."""
         try:
-            store, index = open_backends(self.settings)
+            backends = open_backends(self.settings)
         except ReceiverError as exc:
             beside.say(status=exc.code)
             return
-        recover(store, index, rebuild_from_trace)
-        index.close()
+        recover(backends.store, backends.index, rebuild_from_trace)
+        backends.index.close()
 
     def do_recover(self, step: dict[str, Any]) -> None:
         recover(self.store, self.index, rebuild_from_trace)

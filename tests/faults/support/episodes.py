@@ -59,9 +59,9 @@ class EpisodeInspector(Inspector):
         self._check(data, promised)
 
     def _settle(self, data: Path) -> None:
-        store, index = open_backends(Settings(data_dir=data))
-        recover(store, index, rebuild_from_trace)
-        index.close()
+        backends = open_backends(Settings(data_dir=data))
+        recover(backends.store, backends.index, rebuild_from_trace)
+        backends.index.close()
 
     def _ship(self, data: Path, step: Step) -> Promise:
         """A retry is answered 201 or 200, or 409 when another upload of that name had won."""

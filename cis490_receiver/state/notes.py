@@ -1,14 +1,11 @@
-"""What people say about hosts, kept in a small JSON file of its own: one note a host.
-
-After a crash the file holds all notes from before a change or all from after it; changes at once follow one another.
-"""
+"""Notes about hosts in a small JSON file of each kind (see `state.base.notes`)."""
 
 from __future__ import annotations
 
 import json
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final, Generic, TypeVar
 
@@ -16,18 +13,13 @@ from cis490_receiver import protocol
 from cis490_receiver.errors import ConfigError
 from cis490_receiver.files import atomic
 from cis490_receiver.logfmt import event
+from cis490_receiver.state.base.notes import Note
+from cis490_receiver.state.failing import storage_failures
 
 log = logging.getLogger(__name__)
 
 #: The last second that the calendar has, in nanoseconds since the epoch.
 _END_OF_TIME: Final = 253_402_300_799 * 10**9
-
-
-@dataclass(frozen=True, slots=True)
-class Note:
-    """Something about a host, made of texts and numbers."""
-
-    host_id: str
 
 
 N = TypeVar("N", bound=Note)
@@ -53,7 +45,7 @@ class NoteFile(Generic[N]):
 
         Raises:
             ConfigError: the file is damaged; it is left as it is, since every note in it would be lost.
-            OSError: it could not be written.
+            StorageFailed: it could not be written.
         """
 
         def content() -> bytes:
@@ -66,7 +58,8 @@ class NoteFile(Generic[N]):
             changed = change(notes).values()
             return json.dumps([asdict(note) for note in changed], indent=1).encode("ascii") + b"\n"
 
-        atomic.replace_file(self._path, content)
+        with storage_failures():
+            atomic.replace_file(self._path, content)
 
     def _read(self) -> dict[str, N]:
         try:
