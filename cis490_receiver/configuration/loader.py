@@ -32,12 +32,8 @@ class Loaded(Generic[T]):
     sources: Mapping[str, str]
 
 
-@dataclass(frozen=True, slots=True)
-class _Given:
-    key: str
-    value: object
-    #: Where it stands, for people.
-    source: str
+#: A key, its value, and where that stands, for people.
+_Given = tuple[str, object, str]
 
 
 class Table(Generic[T]):
@@ -77,9 +73,9 @@ class Table(Generic[T]):
         """
         values: dict[str, Any] = {}
         sources: dict[str, str] = {}
-        for given in (*self._from_file(environ), *self._from_environment(environ)):
-            values[given.key] = self._parse(given)
-            sources[given.key] = given.source
+        for name, value, source in (*self._from_file(environ), *self._from_environment(environ)):
+            values[name] = self._parse(name, value, source)
+            sources[name] = source
         for key in self.keys.values():
             if key.default is REQUIRED and key.name not in values:
                 where = self.file(environ) or f"the file that {self.file_variable} names"
@@ -111,7 +107,7 @@ class Table(Generic[T]):
         except OSError as exc:
             raise self._unreadable(path, exc) from exc
         for name, value in _parse_toml(path, content).items():
-            yield _Given(name, value, str(path))
+            yield name, value, str(path)
 
     def _unreadable(self, path: Path, exc: OSError) -> ConfigError:
         return ConfigError(
@@ -123,20 +119,20 @@ class Table(Generic[T]):
         for name, value in environ.items():
             foreign = self._foreign_prefix and name.startswith(self._foreign_prefix)
             if name.startswith(self._prefix) and not foreign and name != self.file_variable:
-                yield _Given(name.removeprefix(self._prefix).lower(), value, f"the environment ({name})")
+                yield name.removeprefix(self._prefix).lower(), value, f"the environment ({name})"
 
-    def _parse(self, given: _Given) -> Any:
-        key = self.keys.get(given.key)
+    def _parse(self, name: str, value: object, source: str) -> Any:
+        key = self.keys.get(name)
         if key is None:
-            hint = _nearest(given.key, self.keys)
+            hint = _nearest(name, self.keys)
             raise ConfigError(
-                f"unknown key {given.key} in {given.source}{hint}; `{self.command} --defaults` lists the keys"
+                f"unknown key {name} in {source}{hint}; `{self.command} --defaults` lists the keys"
             )
         try:
-            return key.kind.parse(given.value)
+            return key.kind.parse(value)
         except ValueError as exc:
-            shown = "" if key.secret else f" (it is {_shown(given.value)})"
-            raise ConfigError(f"{key.name} in {given.source} {exc}{shown}") from None
+            shown = "" if key.secret else f" (it is {_shown(value)})"
+            raise ConfigError(f"{name} in {source} {exc}{shown}") from None
 
 
 def _parse_toml(path: Path, content: bytes) -> dict[str, object]:
