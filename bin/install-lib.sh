@@ -106,6 +106,7 @@ build_venv() {
     "$release/bin/python" -m pip install --quiet --disable-pip-version-check "$source" ||
         die "pip could not install the dependencies; is a package index reachable?"
     rm -rf "$source"
+    "$release/bin/python" -m cis490_receiver.manual "$release/share"
     touch "$release/.complete"
 }
 
@@ -119,6 +120,41 @@ switch_venv() {
         "releases/$1" | "$previous") ;;
         *) rm -rf "$old" ;;
         esac
+    done
+}
+
+# install_share PROGRAM...: manual pages and shell completions, as links into the release in force.
+install_share() {
+    [ "$with_venv" = yes ] || return 0
+    share_is_linked "$@" || act "link manual pages and completions into $share" link_share "$@"
+}
+
+share=/usr/local/share
+
+# What the release has for the programs, relative to its share folder.
+share_files() {
+    local program
+    for program in "$@"; do
+        (cd "$dest$opt/venv/share" 2>/dev/null && find . -type f \( -name "$program" -o -name "_$program" \
+            -o -name "$program.fish" -o -name "$program.1.gz" -o -name "$program-*.1.gz" \) -printf '%P\n') || true
+    done
+}
+
+share_links() {
+    find "$dest$share" -lname "$opt/venv/share/*" "$@" 2>/dev/null || true
+}
+
+share_is_linked() {
+    [ -n "$(share_files "$@")" ] &&
+        [ "$(share_files "$@" | sort)" = "$(share_links -printf '%P\n' | sort)" ]
+}
+
+link_share() {
+    local path
+    share_links -delete
+    share_files "$@" | while read -r path; do
+        mkdir -p "$(dirname "$dest$share/$path")"
+        ln -sfn "$opt/venv/share/$path" "$dest$share/$path"
     done
 }
 
@@ -164,6 +200,7 @@ remove_program() {
     while read -r source mode target; do
         [ ! -e "$dest$target" ] || act "remove $target" rm -f "$dest$target"
     done <<<"$files"
+    [ -z "$(share_links)" ] || act "remove manual pages and completions from $share" share_links -delete
     [ ! -d "$dest$opt" ] || act "remove $opt" rm -rf "$dest$opt"
     if has_systemd && [ "$changes" != 0 ]; then
         act "let systemd read its units again" systemctl daemon-reload

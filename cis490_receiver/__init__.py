@@ -24,6 +24,7 @@ views/                                          policy, ingest, monitor, the `ba
 trainer/                                        the small ones, http_client
 client/                                         the small ones but config, git, http_client
 commands/                                       all but views and client; no flask at the top of a module
+manual                                          nothing; it finds our programs as pip installed them
 backends, serving.gunicorn_conf, here           anything: the only places that pick backends
 (`create_app`)
 ==============================================  ===============================================================

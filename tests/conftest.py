@@ -16,8 +16,12 @@ PACKAGES = {
     "caddy": "caddy",
     "curl": "curl",
     "faketime": "faketime",
+    "fish": "fish",
     "git": "git",
     "ip": "iproute2",
+    "lexgrog": "man-db",
+    "man": "man-db",
+    "mandoc": "mandoc",
     "mkfs.ext4": "e2fsprogs",
     "mkfs.xfs": "xfsprogs",
     "nft": "nftables",
@@ -31,6 +35,7 @@ PACKAGES = {
     "systemd-analyze": "systemd",
     "tc": "iproute2",
     "unshare": "util-linux",
+    "zsh": "zsh",
     "zstd": "zstd",
 }
 

@@ -47,6 +47,7 @@ ALLOWED: dict[str, set[str]] = {
     "upkeep": INTAKE | {"ingest", "storage", "index", "git"},
     "serving": {"config", "logfmt", "errors"},
     "views": INTAKE | {"ingest", "monitor", "serving.direct", "serving.refusals"},
+    "manual": set(),
     "trainer": SMALL | {"http_client"},
     "client": SMALL - {"config"} | {"git", "http_client"},
 }

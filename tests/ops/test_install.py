@@ -141,5 +141,17 @@ def test_an_upgrade_switches_to_a_new_environment_and_keeps_the_last(tmp_path: P
         assert version in said
         assert picture(checkout) == before, "the build left something in the checkout"
         assert install(machine, checkout=checkout).startswith("nothing changed")
+        share = machine / "usr/local/share"
+        linked = {
+            str(path.relative_to(share)): path.readlink() for path in share.rglob("*") if path.is_symlink()
+        }
+        assert {
+            "man/man1/cis490-receiver-serve.1.gz",
+            "bash-completion/completions/cis490-receiver",
+        } <= linked.keys()
+        assert all((machine / str(target).lstrip("/")).is_file() for target in linked.values())
+        assert not any("shipper" in name for name in linked)
     assert len(set(links)) == 2
     assert {path.name for path in (home / "releases").iterdir()} == {link.name for link in links}
+    install(machine, "--uninstall", checkout=checkout)
+    assert not any(path.is_symlink() for path in share.rglob("*"))
