@@ -14,7 +14,8 @@ configuration/                                  commandline, the small ones abov
 config                                          the above
 git/                                            errors alone; what both ends ask git
 http_client/                                    errors, i_json; the HTTP of both ends that are not the server
-policy/                                         the small ones, which are all of the above; no flask
+policy/                                         the small ones, which are all of the above; of state only `base`;
+                                                no flask
 storage/, index/, state/                        the small ones; never each other
 ingest, monitor/                                the small ones, policy; of storage, index and state only `base`
 upkeep/                                         the above, ingest, storage, index, git
@@ -76,7 +77,7 @@ def _create_app(settings: Settings, clock: Clock | None) -> Flask:
     from cis490_receiver.clock import SystemClock
     from cis490_receiver.commands import register
     from cis490_receiver.policy.auth import Authenticator
-    from cis490_receiver.policy.gate import GATE_FILE, VersionGate
+    from cis490_receiver.policy.gate import VersionGate
     from cis490_receiver.upkeep.recovery import recover_quietly
     from cis490_receiver.views import (
         body,
@@ -107,16 +108,15 @@ def _create_app(settings: Settings, clock: Clock | None) -> Flask:
     services = Services(
         settings=settings,
         clock=clock,
-        authenticator=Authenticator(settings, clock),
+        authenticator=Authenticator(settings, clock, backends.tokens),
         store=backends.store,
         index=backends.index,
         rejections=backends.rejections,
         reports=backends.reports,
         mutes=backends.mutes,
+        alerts=backends.alerts,
         heartbeat=backends.heartbeat,
-        gate=VersionGate(settings.data_dir / GATE_FILE, settings.gate_extra_commits)
-        if settings.gate_enabled
-        else None,
+        gate=VersionGate(backends.gate_list, settings.gate_extra_commits) if settings.gate_enabled else None,
         uploads=UploadMetrics(settings.workers),
     )
     app.extensions["cis490"] = services

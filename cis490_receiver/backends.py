@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 from cis490_receiver.config import Settings
@@ -14,13 +13,20 @@ from cis490_receiver.index.base import RejectionLog, ReportStore
 from cis490_receiver.index.local import LocalIndex
 from cis490_receiver.index.rejections import RejectionFile
 from cis490_receiver.index.reports import ReportFolder
+from cis490_receiver.state.alerts import AlertFile
+from cis490_receiver.state.base.alerts import AlertLog, Outbox
+from cis490_receiver.state.base.gate_list import GateList
 from cis490_receiver.state.base.marks import Heartbeat, Memo
 from cis490_receiver.state.base.notes import Mutes, Retirements
 from cis490_receiver.state.base.place import Place
+from cis490_receiver.state.base.tokens import TokenList
+from cis490_receiver.state.gate_list import GATE_FILE, GateFile
 from cis490_receiver.state.marks import PRESENCE_FILE, VERIFY_FILE, HeartbeatFile, MemoFile
 from cis490_receiver.state.mutes import MuteFile
+from cis490_receiver.state.outbox import AlertOutbox
 from cis490_receiver.state.place import DataFolder
 from cis490_receiver.state.retirements import RetirementFile
+from cis490_receiver.state.tokens import TokenFile
 from cis490_receiver.storage.base import Inventory
 from cis490_receiver.storage.filesystem import FilesystemStore
 from cis490_receiver.storage.inventory import FilesystemInventory
@@ -47,6 +53,12 @@ class Backends:
     faults: Memo
     #: Where verify stopped.
     verify_place: Memo
+    alerts: AlertLog
+    outbox: Outbox
+    #: The version gate's.
+    gate_list: GateList
+    #: None when no file for tokens is configured.
+    tokens: TokenList | None
 
 
 def open_backends(settings: Settings) -> Backends:
@@ -72,7 +84,7 @@ def open_backends(settings: Settings) -> Backends:
             raise ConfigError(
                 f"health_dir is {settings.reports_folder}, which cannot be written ({exc.strerror}); name another"
             ) from exc
-    return _put_together(folder, store, index, reports)
+    return _put_together(settings, store, index, reports)
 
 
 def use_backends(settings: Settings) -> Backends:
@@ -82,12 +94,13 @@ def use_backends(settings: Settings) -> Backends:
         ConfigError: health_dir is a folder for other things.
     """
     folder = settings.data_dir
-    return _put_together(folder, FilesystemStore(folder), LocalIndex(folder), _reports(settings))
+    return _put_together(settings, FilesystemStore(folder), LocalIndex(folder), _reports(settings))
 
 
 def _put_together(
-    folder: Path, store: FilesystemStore, index: LocalIndex, reports: ReportFolder | None
+    settings: Settings, store: FilesystemStore, index: LocalIndex, reports: ReportFolder | None
 ) -> Backends:
+    folder = settings.data_dir
     return Backends(
         place=DataFolder(folder),
         store=store,
@@ -100,6 +113,10 @@ def _put_together(
         heartbeat=HeartbeatFile(folder),
         faults=MemoFile(folder / PRESENCE_FILE),
         verify_place=MemoFile(folder / VERIFY_FILE),
+        alerts=AlertFile(folder),
+        outbox=AlertOutbox(folder),
+        gate_list=GateFile(folder / GATE_FILE),
+        tokens=TokenFile(settings.tokens_file) if settings.tokens_file else None,
     )
 
 

@@ -38,7 +38,7 @@ ALLOWED: dict[str, set[str]] = {
     "commandline": {"errors", "page"},
     "configuration": LEAVES | {"files", "commandline"},
     "config": LEAVES | {"files", "configuration"},
-    "policy": SMALL,
+    "policy": SMALL | {"state.base"},
     "storage": SMALL,
     "index": SMALL,
     "state": SMALL,

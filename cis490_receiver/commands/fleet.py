@@ -8,12 +8,10 @@ from pathlib import Path
 from typing import Final
 
 from cis490_receiver.backends import Backends
-from cis490_receiver.commands.gate_refresh import read_gate_file
 from cis490_receiver.config import Settings
 from cis490_receiver.monitor import presence
 from cis490_receiver.monitor.facts import Facts, gather
 from cis490_receiver.monitor.presence import Presence
-from cis490_receiver.policy.gate import GATE_FILE
 
 QUARANTINE: Final = "quarantine"
 
@@ -32,7 +30,7 @@ def look(settings: Settings, backends: Backends, now_ns: int, seen: Presence | N
         store=backends.store,
         rejections=backends.rejections,
         reports=backends.reports,
-        gate=read_gate_file(folder / GATE_FILE) if settings.gate_enabled else None,
+        gate=backends.gate_list.read() if settings.gate_enabled else None,
         quarantined=_count_files(folder / QUARANTINE),
         retirements=backends.retirements.all(),
         presence=seen,

@@ -11,7 +11,7 @@ from cis490_receiver.commandline.options import example, json_option
 from cis490_receiver.commands.shared import use_place
 from cis490_receiver.config import load
 from cis490_receiver.errors import ReceiverError
-from cis490_receiver.policy.gate import GATE_FILE, VersionGate
+from cis490_receiver.policy.gate import VersionGate
 
 
 @click.command("gate-check", epilog=example('cis490-receiver gate-check "$(git rev-parse HEAD)"'))
@@ -20,8 +20,7 @@ from cis490_receiver.policy.gate import GATE_FILE, VersionGate
 def command(commit: str, as_json: bool) -> None:
     """Say what a host whose episodes COMMIT recorded would be told. Exit status 1: it would be refused."""
     settings = load()
-    use_place(settings)
-    gate = VersionGate(settings.data_dir / GATE_FILE, settings.gate_extra_commits)
+    gate = VersionGate(use_place(settings).gate_list, settings.gate_extra_commits)
     try:
         gate.check(commit.strip().lower())
     except ReceiverError as exc:

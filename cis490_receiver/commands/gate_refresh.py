@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import click
@@ -14,10 +13,9 @@ from cis490_receiver.commandline.failures import EXIT_FOUND, EXIT_USAGE, Failure
 from cis490_receiver.commandline.options import example, json_option
 from cis490_receiver.commands.shared import use_place
 from cis490_receiver.config import load
-from cis490_receiver.errors import ConfigError, ReceiverError, StorageFailed
-from cis490_receiver.files import atomic
+from cis490_receiver.errors import ConfigError, ReceiverError
 from cis490_receiver.git.failures import GitConfigError
-from cis490_receiver.policy.gate import GATE_FILE, GateCommit, GateSnapshot
+from cis490_receiver.state.base.gate_list import GateCommit, GateSnapshot
 from cis490_receiver.upkeep.gate_clone import GateClone, read_snapshot
 
 
@@ -42,14 +40,6 @@ def compare(old: GateSnapshot | None, new: GateSnapshot) -> Change:
     )
 
 
-def read_gate_file(path: Path) -> GateSnapshot | None:
-    """The snapshot in `path`; None when there is none that can be read."""
-    try:
-        return GateSnapshot.from_json(path.read_bytes())
-    except (OSError, ValueError):
-        return None
-
-
 @click.command("gate-refresh", epilog=example("cis490-receiver gate-refresh --fetch"))
 @click.option("--fetch/--no-fetch", help="Run `git fetch` first.")
 @click.option("--dry-run", is_flag=True, help="Say what would change; write nothing.")
@@ -64,35 +54,17 @@ def command(fetch: bool, dry_run: bool, as_json: bool) -> None:
     settings = load()
     if settings.gate_repo is None:
         raise ConfigError("gate_repo is not set; name the clone of the orchestrator in gate_repo")
-    use_place(settings)
-    path = settings.data_dir / GATE_FILE
+    gate_list = use_place(settings).gate_list
     clone = GateClone(settings.gate_repo)
     try:
         new = read_snapshot(clone, settings.gate_ref, settings.gate_window, SystemClock(), fetch=fetch)
-        change = compare(read_gate_file(path), new)
+        change = compare(gate_list.read(), new)
         if not dry_run:
-            write_gate_file(path, new)
+            gate_list.replace(new)
     except ReceiverError as exc:
         status = EXIT_USAGE if isinstance(exc, GitConfigError | ConfigError) else EXIT_FOUND
         raise Failure(f"{exc.message}; the list in force stays", exc.code, status) from exc
     click.echo(json.dumps(_as_dict(change, dry_run), indent=2) if as_json else _as_text(change, dry_run))
-
-
-def write_gate_file(path: Path, snapshot: GateSnapshot) -> None:
-    """Make `snapshot` the one in `path`. After a crash there is the one before or this one, whole; no
-    receiver is ever without.
-
-    Raises:
-        ConfigError: this user may not write it.
-        StorageFailed: it could not be written; the one before stands.
-    """
-    try:
-        atomic.replace_file(path, snapshot.to_json())
-    except OSError as exc:
-        message = f"cannot write {path}: {exc.strerror}"
-        if isinstance(exc, PermissionError):
-            raise ConfigError(f"{message}; run this as the receiver's user") from exc
-        raise StorageFailed(message) from exc
 
 
 def _as_dict(change: Change, dry_run: bool) -> dict[str, Any]:

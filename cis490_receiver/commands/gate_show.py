@@ -9,10 +9,10 @@ import click
 from cis490_receiver.clock import SystemClock
 from cis490_receiver.commandline.failures import Failure
 from cis490_receiver.commandline.options import example, json_option
-from cis490_receiver.commands.gate_refresh import one_line, read_gate_file
+from cis490_receiver.commands.gate_refresh import one_line
 from cis490_receiver.commands.shared import use_place
 from cis490_receiver.config import load
-from cis490_receiver.policy.gate import GATE_FILE, age_text
+from cis490_receiver.policy.gate import age_text
 
 
 @click.command("gate-show", epilog=example("cis490-receiver gate-show"))
@@ -22,8 +22,7 @@ def command(as_json: bool) -> None:
     than `gate_max_age_hours`.
     """
     settings = load()
-    use_place(settings)
-    snapshot = read_gate_file(settings.data_dir / GATE_FILE)
+    snapshot = use_place(settings).gate_list.read()
     if snapshot is None:
         first = "" if settings.gate_repo else "name the clone of the orchestrator in gate_repo, then "
         raise Failure(

@@ -23,12 +23,13 @@ from cis490_receiver.errors import ReceiverError, StorageFailed
 from cis490_receiver.logfmt import event
 from cis490_receiver.models import wall_time
 from cis490_receiver.monitor import notify
-from cis490_receiver.monitor.alerts import Alert, AlertLog, Key
+from cis490_receiver.monitor.alerts import raise_new
 from cis490_receiver.monitor.diagnosis import diagnose, is_watched
 from cis490_receiver.monitor.facts import Facts
 from cis490_receiver.monitor.states import ACTIVE, count_states
 from cis490_receiver.monitor.symptoms import CANNOT_LOOK, GONE, SILENT, WHILE_WATCHED, Symptom
 from cis490_receiver.policy.gate import age_text
+from cis490_receiver.state.base.alerts import Alert, AlertLog, Key, Outbox
 from cis490_receiver.state.base.marks import Heartbeat
 from cis490_receiver.state.base.notes import Mute
 
@@ -72,7 +73,6 @@ def health_check(settings: Settings, backends: Backends, clock: Clock) -> Findin
     Raises:
         ReceiverError, OSError: the facts could not be read.
     """
-    folder = settings.data_dir
     now_ns = clock.now_ns()
     facts = _look(settings, backends, now_ns)
     symptoms = diagnose(facts, settings)
@@ -80,14 +80,14 @@ def health_check(settings: Settings, backends: Backends, clock: Clock) -> Findin
     watched = {host.host_id for host in facts.hosts if is_watched(host, now_ns, settings)}
     retired = {host.host_id for host in facts.hosts if host.retired}
     new_alerts = _raise_new(
-        AlertLog(folder),
+        backends.alerts,
         symptoms,
         now_ns,
         muted=muted,
         may_end=lambda key: key[0] not in retired and (key[1] not in WHILE_WATCHED or key[0] in watched),
     )
     notify.to_syslog(new_alerts or [], settings.syslog_address)
-    delivered = _notify_people(settings, now_ns) and new_alerts is not None
+    delivered = _notify_people(settings, backends.outbox, now_ns) and new_alerts is not None
     delivered = _leave_heartbeat(backends.heartbeat) and delivered
     states = count_states(facts, settings, muted)
     return Findings(facts, states, symptoms, muted, new_alerts or [], delivered)
@@ -101,10 +101,9 @@ def _look(settings: Settings, backends: Backends, now_ns: int) -> Facts:
         return look(settings, backends, now_ns, seen)
     except (ReceiverError, OSError) as exc:
         symptom = Symptom(None, CANNOT_LOOK, now_ns, reason(exc), "run: cis490-receiver health-check")
-        alerts = AlertLog(settings.data_dir)
-        raised = _raise_new(alerts, [symptom], now_ns, muted=(), may_end=lambda _key: False)
+        raised = _raise_new(backends.alerts, [symptom], now_ns, muted=(), may_end=lambda _key: False)
         notify.to_syslog(raised or [], settings.syslog_address)
-        _notify_people(settings, now_ns)
+        _notify_people(settings, backends.outbox, now_ns)
         raise
 
 
@@ -116,12 +115,12 @@ def _raise_new(
     muted: Container[str | None],
     may_end: Callable[[Key], bool],
 ) -> list[Alert] | None:
-    """See `AlertLog.update`; None when the alerts could not be written."""
+    """See `raise_new`; None when the alerts could not be written."""
     try:
-        return alerts.update(symptoms, now_ns, muted=muted, may_end=may_end)
-    except OSError as exc:
+        return raise_new(alerts, symptoms, now_ns, muted=muted, may_end=may_end)
+    except StorageFailed as exc:
         remedy = "make room; the next run raises what is new"
-        log.error(event("alerts-not-written", file=alerts.path.name, reason=exc.strerror, remedy=remedy))
+        log.error(event("alerts-not-written", reason=exc.reason, remedy=remedy))
         return None
 
 
@@ -135,7 +134,7 @@ def _leave_heartbeat(heartbeat: Heartbeat) -> bool:
     return True
 
 
-def _notify_people(settings: Settings, now_ns: int) -> bool:
+def _notify_people(settings: Settings, outbox: Outbox, now_ns: int) -> bool:
     if not settings.notify_urls:
         return True
     try:
@@ -144,9 +143,9 @@ def _notify_people(settings: Settings, now_ns: int) -> bool:
         log.error(event("notify-failed", reason="apprise is missing: pip install 'cis490-receiver[notify]'"))
         return False
     try:
-        return notify.to_people(settings.data_dir, sender, now_ns)
-    except OSError as exc:
-        log.error(event("notify-failed", reason=exc.strerror, remedy="tried again by the next run"))
+        return notify.to_people(outbox, sender, now_ns)
+    except StorageFailed as exc:
+        log.error(event("notify-failed", reason=exc.reason, remedy="tried again by the next run"))
         return False
 
 

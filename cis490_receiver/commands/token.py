@@ -6,20 +6,17 @@ import datetime as dt
 import hashlib
 import json
 import secrets
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Sequence
 
 import click
 
 from cis490_receiver import protocol, times
+from cis490_receiver.backends import use_backends
 from cis490_receiver.commandline.failures import Failure
 from cis490_receiver.commandline.options import example, json_option
 from cis490_receiver.config import load
 from cis490_receiver.errors import ConfigError
-from cis490_receiver.files import atomic
-from cis490_receiver.files.small import read_small
-from cis490_receiver.files.watched import MAX_BYTES
-from cis490_receiver.policy.tokens import SCOPES, Token, format_tokens, is_host_pattern, parse_tokens
+from cis490_receiver.state.base.tokens import SCOPES, Token, TokenList, is_host_pattern
 
 
 @click.group("token", epilog=example("cis490-receiver token list"))
@@ -51,14 +48,14 @@ def add(name: str, hosts: str | None, scopes: tuple[str, ...], expires: str | No
     digest = hashlib.sha256(secret.encode("ascii")).hexdigest()
     token = Token(name, digest, hosts or name, frozenset(scopes or ("ship",)), last)
 
-    def with_token(tokens: list[Token]) -> list[Token]:
+    def with_token(tokens: Sequence[Token]) -> Sequence[Token]:
         if any(other.name == name for other in tokens):
             raise click.UsageError(
                 f"there is a token {name} already; revoke it first, or choose another name"
             )
         return [*tokens, token]
 
-    _change(_path(), with_token)
+    _tokens().change(with_token)
     click.echo(json.dumps({"name": name, "token": secret}) if as_json else secret)
 
 
@@ -66,7 +63,7 @@ def add(name: str, hosts: str | None, scopes: tuple[str, ...], expires: str | No
 @json_option
 def list_(as_json: bool) -> None:
     """List the tokens; the tokens themselves are kept nowhere."""
-    tokens = _read(_path())
+    tokens = _tokens().all()
     if as_json:
         rows = [
             {
@@ -90,37 +87,18 @@ def list_(as_json: bool) -> None:
 def revoke(name: str, as_json: bool) -> None:
     """Revoke the token NAME. Exit status 1: there is none."""
 
-    def without(tokens: list[Token]) -> list[Token]:
+    def without(tokens: Sequence[Token]) -> Sequence[Token]:
         kept = [token for token in tokens if token.name != name]
         if len(kept) == len(tokens):
             raise Failure(f"there is no token {name}", "no-such-token")
         return kept
 
-    _change(_path(), without)
+    _tokens().change(without)
     click.echo(json.dumps({"name": name, "revoked": True}) if as_json else f"{name} is revoked")
 
 
-def _path() -> Path:
-    path = load().tokens_file
-    if path is None:
+def _tokens() -> TokenList:
+    tokens = use_backends(load()).tokens
+    if tokens is None:
         raise ConfigError("tokens_file is not set; name a file for the tokens in tokens_file")
-    return path
-
-
-def _read(path: Path) -> list[Token]:
-    try:
-        return parse_tokens(read_small(path, MAX_BYTES).decode("utf-8"))
-    except FileNotFoundError:
-        return []
-    except OSError as exc:
-        raise ConfigError(f"tokens_file: cannot read {path}: {exc.strerror}") from exc
-    except ValueError as exc:
-        raise ConfigError(f"tokens_file: {path} cannot be used: {exc}") from exc
-
-
-def _change(path: Path, change: Callable[[list[Token]], list[Token]]) -> None:
-    """Two changes at once follow one another: neither brings back what the other took away."""
-    try:
-        atomic.replace_file(path, lambda: format_tokens(change(_read(path))).encode("utf-8"))
-    except OSError as exc:
-        raise ConfigError(f"tokens_file: cannot write {path}: {exc.strerror}") from exc
+    return tokens

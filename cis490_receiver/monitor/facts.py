@@ -11,7 +11,7 @@ from cis490_receiver.errors import ReceiverError
 from cis490_receiver.index.base import EpisodeIndex, HostSummary, RejectionLog, ReportStore
 from cis490_receiver.models import Rejection, Report, failed_checks
 from cis490_receiver.monitor.presence import Presence
-from cis490_receiver.policy.gate import GateSnapshot
+from cis490_receiver.state.base.gate_list import GateSnapshot
 from cis490_receiver.state.base.notes import Retirement
 from cis490_receiver.storage.base import EpisodeStore
 

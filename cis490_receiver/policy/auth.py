@@ -12,7 +12,7 @@ from cis490_receiver.errors import BadToken, HostMismatch, MissingToken, ScopeMi
 from cis490_receiver.policy.certificate import ClientCertificate
 from cis490_receiver.policy.headers import Headers
 from cis490_receiver.policy.remedies import OTHER_HOST
-from cis490_receiver.policy.tokens import Token, TokenFile
+from cis490_receiver.state.base.tokens import Token, TokenList
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +46,9 @@ class Principal:
 class Authenticator:
     """Checks who asks."""
 
-    def __init__(self, settings: Settings, clock: Clock) -> None:
+    def __init__(self, settings: Settings, clock: Clock, tokens: TokenList | None) -> None:
         self._fleet = settings.bearer_token
-        self._tokens = TokenFile(settings.tokens_file) if settings.tokens_file else None
+        self._tokens = tokens
         self._proxies = frozenset(settings.trusted_proxies)
         self._bind_certificates = settings.bind_client_certificates
         self._clock = clock

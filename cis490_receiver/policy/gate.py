@@ -1,114 +1,18 @@
 """The version gate: which orchestrator commits may feed the training set.
 
-`gate-refresh` writes `gate.json`; a worker reads it and notices a new one by its inode, size and mtime. No
-git, no subprocess and no file access on most requests: a check is a set membership.
+`gate-refresh` writes a list that the workers watch. No git, no subprocess and no file access on most requests: a check
+is a set membership.
 """
 
 from __future__ import annotations
 
-import json
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Final
 
-from cis490_receiver import i_json, protocol
+from cis490_receiver import protocol
 from cis490_receiver.errors import CommitRejected, GateUnavailable, MalformedCommit, MissingCommit
-from cis490_receiver.files.watched import WatchedFile
 from cis490_receiver.policy import remedies
-
-#: The snapshot's name in the data folder.
-GATE_FILE: Final = "gate.json"
-
-
-@dataclass(frozen=True, slots=True)
-class GateCommit:
-    """A commit of the window: id, committer date (ISO 8601) and subject."""
-
-    commit: str
-    date: str
-    subject: str
-
-
-@dataclass(frozen=True, slots=True)
-class GateSnapshot:
-    """What gate.json says: the last commits of a ref, newest first."""
-
-    repo: str
-    ref: str
-    head: str
-    #: How many commits were asked for; `commits` is shorter on a short branch.
-    window: int
-    commits: tuple[GateCommit, ...]
-    #: Ids of the branch beyond the window, newest first: they tell "behind" from "never on the branch".
-    older: tuple[str, ...]
-    refreshed_at_wall: str
-    refreshed_at_ns: int
-
-    def age_seconds(self, now_ns: int) -> float:
-        """How long ago it was read from git."""
-        return (now_ns - self.refreshed_at_ns) / 1e9
-
-    def to_json(self) -> bytes:
-        """The content of gate.json."""
-        data = {
-            "repo": self.repo,
-            "ref": self.ref,
-            "head": self.head,
-            "window": self.window,
-            "refreshed_at_wall": self.refreshed_at_wall,
-            "refreshed_at_ns": self.refreshed_at_ns,
-            "commits": [
-                {"commit": item.commit, "date": item.date, "subject": item.subject} for item in self.commits
-            ],
-            "older": list(self.older),
-        }
-        return json.dumps(data, indent=1).encode("ascii") + b"\n"
-
-    @classmethod
-    def from_json(cls, text: bytes) -> GateSnapshot:
-        """Read gate.json.
-
-        Raises:
-            ValueError: it is not a snapshot.
-        """
-        try:
-            data = i_json.loads(text)
-            commits = tuple(
-                GateCommit(_commit(item["commit"]), str(item["date"]), str(item["subject"]))
-                for item in data["commits"]
-            )
-            if not commits:
-                raise ValueError("not a gate snapshot: its window is empty")
-            return cls(
-                repo=str(data["repo"]),
-                ref=str(data["ref"]),
-                head=_commit(data["head"]),
-                window=_integer(data["window"]),
-                commits=commits,
-                older=tuple(_commit(item) for item in data["older"]),
-                refreshed_at_wall=str(data["refreshed_at_wall"]),
-                refreshed_at_ns=_integer(data["refreshed_at_ns"]),
-            )
-        except (KeyError, TypeError, AttributeError) as exc:
-            raise ValueError(f"not a gate snapshot: {exc!r}") from exc
-
-
-def _commit(value: Any) -> str:
-    if not isinstance(value, str) or not protocol.is_commit(value):
-        raise ValueError(f"not a commit id: {value!r}")
-    return value
-
-
-def _integer(value: Any) -> int:
-    if type(value) is not int or not 0 <= value < 1 << 63:
-        raise ValueError(f"not a count or a time: {value!r}")
-    return value
-
-
-#: Inode, size in bytes and mtime in nanoseconds: what tells a file from the one that it replaced.
-_Identity = tuple[int, int, int]
+from cis490_receiver.state.base.gate_list import GateList, GateSnapshot, Watched
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,20 +28,11 @@ class _Window:
 class VersionGate:
     """The allow-list of one receiver. Threads may share it."""
 
-    def __init__(
-        self,
-        path: Path,
-        extra_commits: Iterable[str] = (),
-        *,
-        monotonic: Callable[[], float] = time.monotonic,
-    ) -> None:
+    def __init__(self, gate_list: GateList, extra_commits: Iterable[str] = ()) -> None:
         extra = frozenset(extra_commits)
-        self._file = WatchedFile(
-            path,
-            lambda text: _prepare(GateSnapshot.from_json(text), extra),
-            name="gate",
-            describe=lambda window: {"head": window.snapshot.head, "commits": len(window.accepted)},
-            monotonic=monotonic,
+        self._window: Watched[_Window] = gate_list.watch(
+            lambda snapshot: _prepare(snapshot, extra),
+            lambda window: {"head": window.snapshot.head, "commits": len(window.accepted)},
         )
 
     def check(self, commit: str | None) -> str:
@@ -168,7 +63,7 @@ class VersionGate:
         return self._current().snapshot
 
     def _current(self) -> _Window:
-        window = self._file.current()
+        window = self._window.current()
         if window is None:
             raise GateUnavailable
         return window

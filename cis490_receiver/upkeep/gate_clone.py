@@ -21,7 +21,7 @@ from cis490_receiver.git.failures import (
 )
 from cis490_receiver.git.runner import Git, reason
 from cis490_receiver.models import wall_time
-from cis490_receiver.policy.gate import GateCommit, GateSnapshot
+from cis490_receiver.state.base.gate_list import GateCommit, GateSnapshot
 
 _SEPARATOR: Final = "\x1f"
 FETCH_SECONDS: Final = 120.0

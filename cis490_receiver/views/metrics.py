@@ -17,7 +17,6 @@ from prometheus_client.registry import Collector
 from cis490_receiver.errors import GateUnavailable, ReceiverError
 from cis490_receiver.logfmt import event
 from cis490_receiver.monitor import heartbeat
-from cis490_receiver.monitor.alerts import AlertLog
 from cis490_receiver.monitor.symptoms import NAMES
 from cis490_receiver.views.wiring import Services
 
@@ -77,11 +76,11 @@ def _hosts(services: Services) -> list[Metric]:
 
 def _symptoms(services: Services) -> list[Metric]:
     """As the fleet monitor's last run left them."""
-    folder, now_ns = services.settings.data_dir, services.clock.now_ns()
+    now_ns = services.clock.now_ns()
     if heartbeat.age_seconds(services.heartbeat, now_ns) is None:
         return []
     muted = services.mutes.active(now_ns)
-    counts = Counter(name for host, name in AlertLog(folder).active() if host not in muted)
+    counts = Counter(name for host, name in services.alerts.lasting() if host not in muted)
     family = GaugeMetricFamily(
         "cis490_symptoms",
         "Hosts that showed a symptom when the fleet monitor last ran, muted ones left out; the receiver counts as one.",

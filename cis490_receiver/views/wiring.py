@@ -11,6 +11,7 @@ from cis490_receiver.config import Settings
 from cis490_receiver.index.base import EpisodeIndex, RejectionLog, ReportStore
 from cis490_receiver.policy.auth import Authenticator, Principal
 from cis490_receiver.policy.gate import VersionGate
+from cis490_receiver.state.base.alerts import AlertLog
 from cis490_receiver.state.base.marks import Heartbeat
 from cis490_receiver.state.base.notes import Mutes
 from cis490_receiver.storage.base import EpisodeStore
@@ -31,6 +32,7 @@ class Services:
     reports: ReportStore | None
     #: None when every commit is taken.
     gate: VersionGate | None
+    alerts: AlertLog
     mutes: Mutes
     heartbeat: Heartbeat
     uploads: UploadMetrics

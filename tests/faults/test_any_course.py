@@ -24,7 +24,7 @@ from hypothesis.stateful import (
 )
 
 from cis490_receiver.files import atomic
-from cis490_receiver.policy.gate import GateCommit, GateSnapshot
+from cis490_receiver.state.base.gate_list import GateCommit, GateSnapshot
 from tests.support.archives import Archive, make_episode
 from tests.support.receiver import AUTH, BIN, Receiver, clean_environment, put_headers
 

@@ -18,7 +18,7 @@ import pytest
 
 from cis490_receiver.index.local import LocalIndex
 from cis490_receiver.models import Episode, EpisodeKey, Upload, wall_time
-from cis490_receiver.monitor.alerts import Alert, hour_of
+from cis490_receiver.state.base.alerts import Alert, hour_of
 from tests.support.archives import Archive, make_episode
 from tests.support.receiver import AUTH, BIN, Receiver, clean_environment
 

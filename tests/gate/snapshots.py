@@ -7,7 +7,8 @@ from pathlib import Path
 
 from cis490_receiver.files import atomic
 from cis490_receiver.models import wall_time
-from cis490_receiver.policy.gate import GATE_FILE, GateCommit, GateSnapshot
+from cis490_receiver.state.base.gate_list import GateCommit, GateSnapshot
+from cis490_receiver.state.gate_list import GATE_FILE
 
 
 def commit_id(number: int) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from cis490_receiver.policy.gate import GATE_FILE
+from cis490_receiver.state.gate_list import GATE_FILE
 from tests.gate.snapshots import commit_id, make_snapshot, write
 from tests.support.archives import make_episode
 from tests.support.receiver import AUTH, Answer, Receiver, running

@@ -16,8 +16,10 @@ from hypothesis import strategies as st
 from cis490_receiver.errors import CommitRejected, GateUnavailable, MalformedCommit, MissingCommit
 from cis490_receiver.files.watched import RECHECK_SECONDS
 from cis490_receiver.policy.admission import admitted_commit
-from cis490_receiver.policy.gate import GATE_FILE, GateSnapshot, VersionGate
+from cis490_receiver.policy.gate import VersionGate
 from cis490_receiver.protocol import HEADER_CODE_COMMIT
+from cis490_receiver.state.base.gate_list import GateSnapshot
+from cis490_receiver.state.gate_list import GATE_FILE, GateFile
 from tests.gate.snapshots import commit_id, make_snapshot, write
 
 EXTRA = "e" * 40
@@ -40,7 +42,7 @@ class Worker:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.clock = Monotonic()
-        self.gate = VersionGate(folder / GATE_FILE, [EXTRA], monotonic=self.clock)
+        self.gate = VersionGate(GateFile(folder / GATE_FILE, monotonic=self.clock), [EXTRA])
 
     def later(self) -> None:
         self.clock.now += RECHECK_SECONDS
@@ -61,7 +63,7 @@ def worker(tmp_path: Path) -> Worker:
 def fixed_gate(tmp_path_factory: pytest.TempPathFactory) -> VersionGate:
     folder = tmp_path_factory.mktemp("gate")
     write(folder, make_snapshot(3, 2, 1, older=(0,)))
-    return VersionGate(folder / GATE_FILE, [EXTRA])
+    return VersionGate(GateFile(folder / GATE_FILE), [EXTRA])
 
 
 in_the_set = st.sampled_from([commit_id(1), commit_id(2), commit_id(3), EXTRA])

@@ -170,7 +170,7 @@ def test_a_damaged_certificate_is_refused_and_nothing_else(at: int, bytes_: byte
 
 
 def authenticator(**settings: Any) -> Authenticator:
-    return Authenticator(dataclasses.replace(Settings(), **settings), SystemClock())
+    return Authenticator(dataclasses.replace(Settings(), **settings), SystemClock(), None)
 
 
 def test_a_certificates_name_is_believed_from_the_proxy_alone() -> None:

@@ -26,11 +26,12 @@ from cis490_receiver.policy.admission import admit
 from cis490_receiver.policy.auth import Authenticator
 from cis490_receiver.policy.identifiers import stored_key, uploaded_key
 from cis490_receiver.policy.quota import check_reserve
-from cis490_receiver.policy.tokens import Token, format_tokens, parse_tokens
+from cis490_receiver.state.base.tokens import Token
+from cis490_receiver.state.tokens import format_tokens, parse_tokens
 
 
 def authenticator(**settings: Any) -> Authenticator:
-    return Authenticator(dataclasses.replace(Settings(), **settings), SystemClock())
+    return Authenticator(dataclasses.replace(Settings(), **settings), SystemClock(), None)
 
 
 ID_CHARACTERS = string.ascii_letters + string.digits + "._-"

@@ -14,7 +14,7 @@ from cis490_receiver.monitor.diagnosis import diagnose
 from cis490_receiver.monitor.facts import Facts, HostFacts, ReceiverFacts, gather
 from cis490_receiver.monitor.presence import Presence
 from cis490_receiver.monitor.states import count_states
-from cis490_receiver.policy.gate import GateCommit, GateSnapshot
+from cis490_receiver.state.base.gate_list import GateCommit, GateSnapshot
 from cis490_receiver.state.base.notes import Retirement
 
 NOW = 1_800_000_000 * 10**9

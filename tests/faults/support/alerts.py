@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from cis490_receiver.monitor.alerts import RAISED, RECOVERED, Alert, hour_of
-from cis490_receiver.monitor.notify import OUTBOX_FILE
+from cis490_receiver.state.base.alerts import RAISED, RECOVERED, Alert, hour_of
+from cis490_receiver.state.outbox import OUTBOX_FILE
 from tests.faults.support.beside import FixedClock, put_report, run_check
 from tests.faults.support.course import Scenario
 from tests.faults.support.inspecting import Broken, Inspector

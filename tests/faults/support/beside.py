@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import functools
 import json
 import logging
 import os
@@ -17,14 +16,15 @@ from pathlib import Path
 from typing import Any
 
 from cis490_receiver.backends import open_backends, use_backends
-from cis490_receiver.commands import gate_refresh, health_check
+from cis490_receiver.commands import health_check
 from cis490_receiver.config import Settings
 from cis490_receiver.errors import ReceiverError
 from cis490_receiver.index.reports import ReportFolder
 from cis490_receiver.models import Episode, wall_time
 from cis490_receiver.monitor import notify
-from cis490_receiver.monitor.alerts import GENERATION_BYTES, Alert, AlertLog, hour_of
-from cis490_receiver.policy.gate import GATE_FILE
+from cis490_receiver.state.alerts import GENERATION_BYTES, AlertFile
+from cis490_receiver.state.base.alerts import Alert, hour_of
+from cis490_receiver.state.gate_list import GATE_FILE, GateFile
 from cis490_receiver.upkeep.reindex import SET_ASIDE_FILE, Reindexer
 from tests.gate.snapshots import make_snapshot
 
@@ -91,7 +91,7 @@ def open_report_folder(data: Path, step: Step) -> None:
 
 def write_gate(data: Path, number: int) -> None:
     """What gate-refresh does when git has answered."""
-    gate_refresh.write_gate_file(data / GATE_FILE, make_snapshot(number, number - 1, older=(number - 2,)))
+    GateFile(data / GATE_FILE).replace(make_snapshot(number, number - 1, older=(number - 2,)))
 
 
 def gate(data: Path, step: Step) -> None:
@@ -150,16 +150,11 @@ def run_check(
     data: Path, minute: int, note: Note, *, generation_bytes: int = GENERATION_BYTES
 ) -> health_check.Findings:
     """A run of health-check at `minute`."""
+    settings = settings_of(data)
+    alerts = AlertFile(data, generation_bytes=generation_bytes)
+    backends = dataclasses.replace(use_backends(settings), alerts=alerts)
     with telling(note):
-        health_check.AlertLog = functools.partial(  # type: ignore[misc, assignment]
-            AlertLog, generation_bytes=generation_bytes
-        )
-        try:
-            return health_check.health_check(
-                settings_of(data), use_backends(settings_of(data)), FixedClock(minute)
-            )
-        finally:
-            health_check.AlertLog = AlertLog  # type: ignore[misc]
+        return health_check.health_check(settings, backends, FixedClock(minute))
 
 
 def note_aloud(to: str, state: str, host: str, symptom: str) -> None:

@@ -9,7 +9,9 @@ from pathlib import Path
 
 from cis490_receiver import create_app
 from cis490_receiver.errors import GateUnavailable
-from cis490_receiver.policy.gate import GATE_FILE, GateSnapshot, VersionGate
+from cis490_receiver.policy.gate import VersionGate
+from cis490_receiver.state.base.gate_list import GateSnapshot
+from cis490_receiver.state.gate_list import GATE_FILE, GateFile
 from tests.faults.support import beside
 from tests.faults.support.course import Scenario
 from tests.faults.support.inspecting import Broken, Inspector
@@ -29,11 +31,11 @@ class GateInspector(Inspector):
         self._before = [step["number"] for step in what.before if step["do"] == "gate"]
         #: A receiver that was there all the time, and looks at every instant.
         self._running = VersionGate(
-            self._root / "data" / GATE_FILE, monotonic=itertools.count(step=10).__next__
+            GateFile(self._root / "data" / GATE_FILE, monotonic=itertools.count(step=10).__next__)
         )
 
     def _inspect(self, state: State, data: Path) -> None:
-        self._check(state, data, VersionGate(data / GATE_FILE))
+        self._check(state, data, VersionGate(GateFile(data / GATE_FILE)))
         beside.write_gate(data, NEXT)
         client = create_app(dataclasses.replace(beside.settings_of(data), gate_enabled=True)).test_client()
         answer = client.post("/v1/ping", headers={"X-Cis490-Code-Commit": commit_id(NEXT)}).get_json()
@@ -43,7 +45,7 @@ class GateInspector(Inspector):
             raise Broken(f"left behind: {left}")
 
     def _look(self, state: State, data: Path) -> None:
-        self._check(state, data, VersionGate(data / GATE_FILE))
+        self._check(state, data, VersionGate(GateFile(data / GATE_FILE)))
         self._check(state, data, self._running)
 
     def _check(self, state: State, data: Path, gate: VersionGate) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from tests.faults.support.mutants import Mutant
 
-ATOMIC, REPORTS, GATE = "files/atomic.py", "index/reports.py", "commands/gate_refresh.py"
-ALERTS, NOTIFY, REINDEX = "monitor/alerts.py", "monitor/notify.py", "upkeep/reindex.py"
+ATOMIC, REPORTS, GATE = "files/atomic.py", "index/reports.py", "state/gate_list.py"
+ALERTS, OUTBOX, REINDEX = "state/alerts.py", "state/outbox.py", "upkeep/reindex.py"
 
 _SYNC_AND_RENAME = "        os.fsync(fd)\n        os.rename(temporary, path)\n"
 _UNLOCKED = "        with self.path.open('a+b') as stream:\n            fd = stream.fileno()\n"
@@ -91,8 +91,8 @@ BESIDE = (
     Mutant(
         "gate-written-in-place",
         GATE,
-        "atomic.replace_file(path, snapshot.to_json())",
-        "path.write_bytes(snapshot.to_json())",
+        "atomic.replace_file(self._path, snapshot.to_json())",
+        "self._path.write_bytes(snapshot.to_json())",
         "gate",
     ),
     Mutant(
@@ -148,8 +148,8 @@ BESIDE = (
     Mutant(
         "end-remembered-before-it-is-noted",
         ALERTS,
-        "            if fresh:\n",
-        "            self._remember(active, current, unknown)\n            if fresh:\n",
+        "            if verdict.new:\n",
+        "            self._remember(verdict.lasting)\n            if verdict.new:\n",
         "alert-over",
     ),
     Mutant(
@@ -159,16 +159,20 @@ BESIDE = (
         "self._state_path.write_bytes(",
         "alert-more-then-well",
     ),
-    Mutant("told-before-the-sync", NOTIFY, "        atomic.sync_lines(fd, path)\n", "", "alert-dead-run"),
+    Mutant("told-before-the-sync", OUTBOX, "        atomic.sync_lines(fd, path)\n", "", "alert-dead-run"),
     Mutant(
         "senders-not-locked-out",
-        NOTIFY,
-        "        if lock is None:\n",
-        "        if False:\n",
+        OUTBOX,
+        "            if lock is None:\n",
+        "            if False:\n",
         "alert-two-senders",
     ),
     Mutant(
-        "sent-written-in-place", NOTIFY, "atomic.replace_file(outbox, ", "outbox.write_bytes(", "alert-more"
+        "sent-written-in-place",
+        OUTBOX,
+        "atomic.replace_file(self._path, ",
+        "self._path.write_bytes(",
+        "alert-more",
     ),
     Mutant("set-aside-after-the-swap", REINDEX, _SET_ASIDE + _SWAP, _SWAP + _SET_ASIDE, "reindex"),
     Mutant(

@@ -8,47 +8,17 @@ every token in it.
 from __future__ import annotations
 
 import datetime as dt
-import fnmatch
 import json
-import re
 import tomllib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from cis490_receiver import protocol
+from cis490_receiver.errors import ConfigError
+from cis490_receiver.files import atomic
 from cis490_receiver.files.watched import WatchedFile
-
-SCOPES: Final = ("ship", "read", "admin")
-
-
-@dataclass(frozen=True, slots=True)
-class Token:
-    """One entry of tokens.toml."""
-
-    name: str
-    #: SHA-256 of the token, as 64 hex digits.
-    sha256: str
-    #: A pattern such as ``lab-07`` or ``lab-*`` (fnmatch(3)): the hosts that it may ship as.
-    hosts: str
-    scopes: frozenset[str]
-    #: The first day (UTC) on which it is not good any more.
-    expires: dt.date | None = None
-
-    def allows_host(self, host_id: str) -> bool:
-        """Whether it may ship as `host_id`."""
-        return fnmatch.fnmatchcase(host_id, self.hosts)
-
-    def is_expired(self, now_ns: int) -> bool:
-        """Whether its day has come."""
-        today = dt.datetime.fromtimestamp(now_ns // 10**9, tz=dt.UTC).date()
-        return self.expires is not None and today >= self.expires
-
-
-def is_host_pattern(text: str) -> bool:
-    """Whether `text` is made of what hosts' ids and patterns for them are made of."""
-    return re.fullmatch(r"[A-Za-z0-9._*?\[\]!-]{1,128}", text) is not None
+from cis490_receiver.state.base.tokens import SCOPES, Token, is_host_pattern
 
 
 def parse_tokens(text: str) -> list[Token]:
@@ -107,16 +77,33 @@ def format_tokens(tokens: Sequence[Token]) -> str:
 
 
 class TokenFile:
-    """The tokens in force. Threads may share it."""
+    """See `state.base.tokens.TokenList`. Threads may share it."""
 
     def __init__(self, path: Path) -> None:
+        self._path = path
         self._file = WatchedFile(
             path, _by_digest, name="tokens", describe=lambda tokens: {"tokens": len(tokens)}
         )
 
     def find(self, digest: str) -> Token | None:
-        """The token whose SHA-256 is `digest`, expired or not."""
+        """See `TokenList.find`."""
         return (self._file.current() or {}).get(digest)
+
+    def all(self) -> list[Token]:
+        """See `TokenList.all`."""
+        try:
+            return parse_tokens(self._path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return []
+        except (OSError, ValueError) as exc:
+            raise ConfigError(f"tokens_file: cannot read {self._path}: {exc}") from exc
+
+    def change(self, change: Callable[[Sequence[Token]], Sequence[Token]]) -> None:
+        """See `TokenList.change`."""
+        try:
+            atomic.replace_file(self._path, lambda: format_tokens(change(self.all())).encode("utf-8"))
+        except OSError as exc:
+            raise ConfigError(f"tokens_file: cannot write {self._path}: {exc.strerror}") from exc
 
 
 def _by_digest(text: bytes) -> dict[str, Token]:
