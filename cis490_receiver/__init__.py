@@ -82,6 +82,7 @@ def _create_app(settings: Settings, clock: Clock | None) -> Flask:
     from cis490_receiver.views import (
         body,
         contents,
+        data,
         documentation,
         episodes,
         errors,
@@ -124,7 +125,9 @@ def _create_app(settings: Settings, clock: Clock | None) -> Flask:
     errors.init_app(app)
     for part in (system, episodes, listing, host_health, documentation):
         app.register_blueprint(part.blueprint(services))
-    app.register_blueprint(contents.blueprint(services, contents.Looks(services)))
+    looks = contents.Looks(services)
+    app.register_blueprint(contents.blueprint(services, looks))
+    app.register_blueprint(data.blueprint(services, looks))
 
     @app.after_request
     def spare_the_answer(response: Response) -> Response:

@@ -11,6 +11,7 @@ there, by numbers below zero.
 from __future__ import annotations
 
 import datetime as dt
+import functools
 import sqlite3
 from collections.abc import Sequence
 from typing import Any, Final
@@ -102,6 +103,10 @@ def _by_day(column: str, comparison: str, value: Any) -> tuple[str, str, Any]:
 
 def _names(by: Sequence[str], row: Sequence[Any]) -> dict[str, str | None]:
     return {
-        name: dt.date.fromordinal(_EPOCH + value).isoformat() if name == "day" else value or None
-        for name, value in zip(by, row, strict=False)
+        name: _date(value) if name == "day" else value or None for name, value in zip(by, row, strict=False)
     }
+
+
+@functools.lru_cache(4096)
+def _date(day: int) -> str:
+    return dt.date.fromordinal(_EPOCH + day).isoformat()
