@@ -7,7 +7,7 @@ module                                          may import, of ours
 ==============================================  ===============================================================
 protocol, errors, logfmt, clock, i_json,        nothing above them
 times, page, progress, tally
-stamps, models, filters                         the above; each the ones before it
+stamps, models, withdrawal, filters             the above; each the ones before it
 archive, files/                                 the above
 commandline/                                    errors, page
 configuration/                                  commandline, the small ones above; either end's table of keys uses it

@@ -9,10 +9,11 @@ from typing import Final
 from cis490_receiver.config import Settings
 from cis490_receiver.errors import ConfigError
 from cis490_receiver.files import atomic
-from cis490_receiver.index.base import RejectionLog, ReportStore
+from cis490_receiver.index.base import RejectionLog, ReportStore, WithdrawalLog
 from cis490_receiver.index.local import LocalIndex
 from cis490_receiver.index.rejections import RejectionFile
 from cis490_receiver.index.reports import ReportFolder
+from cis490_receiver.index.withdrawals import WithdrawalFile
 from cis490_receiver.state.alerts import AlertFile
 from cis490_receiver.state.base.alerts import AlertLog, Outbox
 from cis490_receiver.state.base.gate_list import GateList
@@ -59,6 +60,8 @@ class Backends:
     gate_list: GateList
     #: None when no file for tokens is configured.
     tokens: TokenList | None
+    #: What is not to be trained on.
+    withdrawals: WithdrawalLog
 
 
 def open_backends(settings: Settings) -> Backends:
@@ -117,6 +120,7 @@ def _put_together(
         outbox=AlertOutbox(folder),
         gate_list=GateFile(folder / GATE_FILE),
         tokens=TokenFile(settings.tokens_file) if settings.tokens_file else None,
+        withdrawals=WithdrawalFile(folder),
     )
 
 

@@ -17,13 +17,17 @@ _HOLDS: Final[Mapping[str, Callable[[Any, Any], bool]]] = {
 }
 
 
+#: What is to be done with episodes that were withdrawn.
+WITHDRAWN: Final = ("exclude", "include", "only")
+
+
 @dataclass(frozen=True, slots=True)
 class Filter:
     """One filter.
 
     Attributes:
         name: in queries and, with ``-`` for ``_``, as an option.
-        column: the field of the index line that it looks at.
+        column: the field of the index line that it looks at; empty where it looks at something else.
         comparison: ``=``, ``>=`` or ``<``: how the field is to compare with the filter's value.
         parse: the value that a text means; raises ValueError, whose text goes on after the filter's name.
         doc: what it chooses, a sentence.
@@ -51,6 +55,12 @@ def _moment(text: str) -> int:
         raise ValueError("must be a date such as 2026-11-23 or 2026-11-23T08:00:00Z") from None
 
 
+def _withdrawn(text: str) -> str:
+    if text not in WITHDRAWN:
+        raise ValueError(f"must be one of {', '.join(WITHDRAWN)}")
+    return text
+
+
 def _of_stamp(declared: stamps.Declaration, name: str) -> Filter:
     grammar = declared.grammar
     return Filter(
@@ -72,6 +82,14 @@ FILTERS: Final[Mapping[str, Filter]] = {
         ),
         Filter("until", "received_at_ns", "<", _moment, "Only what came before then (UTC)."),
         *(_of_stamp(declared, declared.filter) for declared in stamps.DECLARED if declared.filter),
+        Filter(
+            "withdrawn",
+            "",
+            "",
+            _withdrawn,
+            "Withdrawn episodes: exclude (which is also meant without this), include, or only them.",
+            WITHDRAWN,
+        ),
     )
 }
 
@@ -97,21 +115,32 @@ class Filters:
         }
 
     def conditions(self) -> list[tuple[str, str, Any]]:
-        """Column, comparison and value of each; an episode passes for which all hold."""
+        """Column, comparison and value of each that looks at the index line; an episode passes for which all hold."""
         return [
-            (FILTERS[name].column, FILTERS[name].comparison, value) for name, value in self._values.items()
+            (FILTERS[name].column, FILTERS[name].comparison, value)
+            for name, value in self._values.items()
+            if FILTERS[name].column
         ]
 
     def passes(self, episode: Episode) -> bool:
-        """Whether `episode` is meant."""
+        """Whether `episode` is meant, as far as its index line tells: whether it is withdrawn does not stand there."""
         return all(
             _HOLDS[comparison](getattr(episode, column), value)
             for column, comparison, value in self.conditions()
         )
 
-    def without(self, name: str) -> Filters:
-        """The same choice but for the filter `name`."""
-        return Filters(**{other: value for other, value in self._values.items() if other != name})
+    @property
+    def withdrawn(self) -> str:
+        """What is meant of withdrawn episodes, one of `WITHDRAWN`."""
+        return str(self._values.get("withdrawn", "exclude"))
+
+    def or_withdrawn(self) -> Filters:
+        """The same choice, of withdrawn episodes too unless it says what is meant of them."""
+        return Filters(**{"withdrawn": "include", **self._values})
+
+    def but(self, **other: Any) -> Filters:
+        """The same choice with other values for these filters; None is not given."""
+        return Filters(**{**self._values, **other})
 
     def get(self, name: str) -> Any:
         """The value of the filter `name`; None where it is not given."""

@@ -13,7 +13,17 @@ PACKAGE = Path(__file__).resolve().parents[1] / "cis490_receiver"
 NAME = "cis490_receiver"
 
 LEAVES = {"protocol", "errors", "logfmt", "clock", "i_json", "times", "page", "progress", "tally"}
-SMALL = LEAVES | {"stamps", "models", "filters", "archive", "files", "commandline", "configuration", "config"}
+SMALL = LEAVES | {
+    "stamps",
+    "models",
+    "withdrawal",
+    "filters",
+    "archive",
+    "files",
+    "commandline",
+    "configuration",
+    "config",
+}
 BASES = {"storage.base", "index.base", "state.base"}
 INTAKE = SMALL | BASES | {"policy"}
 
@@ -30,6 +40,7 @@ ALLOWED: dict[str, set[str]] = {
     "tally": {"logfmt"},
     "stamps": {"protocol"},
     "models": LEAVES | {"stamps"},
+    "withdrawal": LEAVES | {"stamps", "models"},
     "filters": LEAVES | {"stamps", "models"},
     "archive": LEAVES,
     "files": LEAVES,

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, BinaryIO, Protocol
 
 from cis490_receiver.filters import Filters
 from cis490_receiver.models import Episode, EpisodeKey, Rejection, Report
+from cis490_receiver.withdrawal import Withdrawal
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +18,8 @@ class Page:
 
     episodes: Sequence[Episode]
     next: str | None
+    #: Of these episodes, the ones that are withdrawn; filled where they were asked for.
+    withdrawn: Mapping[EpisodeKey, Withdrawal] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +97,10 @@ class EpisodeIndex(Protocol):
         """The record of `key`, including one that was appended a moment ago by another process."""
         ...
 
+    def withdrawal(self, key: EpisodeKey) -> Withdrawal | None:
+        """Why the episode `key` is withdrawn; None when it is not."""
+        ...
+
     def page(self, filters: Filters, *, limit: int, cursor: str | None) -> Page:
         """The newest `limit` episodes that pass `filters`, after `cursor`.
 
@@ -142,6 +149,24 @@ class EpisodeIndex(Protocol):
 
     def open_journal(self) -> OpenJournal:
         """All records as JSON lines."""
+        ...
+
+
+class WithdrawalLog(Protocol):
+    """Which episodes are not to be trained on. Any number of processes may use it at once."""
+
+    def append(self, items: Sequence[Withdrawal]) -> None:
+        """Say it of all `items` in one step. Once this returns they are on stable storage; after a crash before that
+        all of them are there or none.
+
+        Raises:
+            StorageFull, StorageFailed: none of them is there.
+        """
+        ...
+
+    def items(self) -> Iterator[Withdrawal]:
+        """All that was ever said, in its order; the last about an episode counts. What cannot be read is left out and
+        logged."""
         ...
 
 

@@ -28,7 +28,7 @@ from typing import Final, TypeVar
 
 from cis490_receiver.errors import StorageFailed
 from cis490_receiver.files.lines import batches, end_of_lines
-from cis490_receiver.index import catalog_rows
+from cis490_receiver.index import catalog_rows, withdrawals
 from cis490_receiver.index.base import OpenJournal
 from cis490_receiver.index.journal import Journal
 from cis490_receiver.logfmt import event
@@ -79,6 +79,7 @@ class Catalog:
     def __init__(self, path: Path, journal: Journal) -> None:
         self._path = path
         self._journal = journal
+        self._withdrawn = path.with_name(withdrawals.WITHDRAWN_NAME)
         #: Told how many bytes of the journal are read, and of how many, while the catalog catches up.
         self.on_read: OnRead = lambda _done, _total: None
         self._idle: collections.deque[tuple[_Identity, sqlite3.Connection]] = collections.deque()
@@ -133,6 +134,7 @@ class Catalog:
             # One transaction: nobody changes what is on disk between the look at its position and the query.
             with _transaction(connection, "BEGIN"):
                 _catch_up(connection, journal, self.on_read)
+                withdrawals.follow(connection, self._withdrawn)
                 return query(connection)
 
     def _share(self, journal: OpenJournal) -> None:

@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from dataclasses import fields
 from typing import Final
 
-from cis490_receiver.index import sums
+from cis490_receiver.index import sums, withdrawals
 from cis490_receiver.logfmt import event
 from cis490_receiver.models import EPISODE_FIELDS, Episode
 from cis490_receiver.stamps import DECLARED
@@ -131,6 +131,8 @@ def make_own_tables(connection: sqlite3.Connection) -> None:
     connection.execute(_REPLACED)
     connection.execute(_BASE)
     connection.execute("INSERT INTO main.base VALUES ('', 0, '')")
+    for statement in withdrawals.TABLES:
+        connection.execute(statement)
     for view in _VIEWS:
         connection.execute(view)
 

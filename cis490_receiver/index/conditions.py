@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from cis490_receiver.filters import Filters
+from cis490_receiver.index.withdrawals import CONDITIONS
 
 
 def conditions(filters: Filters) -> tuple[list[str], list[Any]]:
@@ -17,4 +18,6 @@ def conditions(filters: Filters) -> tuple[list[str], list[Any]]:
         f"{'+' if comparison == '=' and narrow and column != narrow else ''}{column} {comparison} ?"
         for column, comparison, _ in given
     ]
+    if filters.withdrawn in CONDITIONS:
+        where.append(CONDITIONS[filters.withdrawn])
     return where, [value for _, _, value in given]

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from cis490_receiver.errors import BadRequest
 from cis490_receiver.filters import Filters
+from cis490_receiver.index import withdrawals
 from cis490_receiver.index.base import HostSummary, OpenJournal, Page, Total
 from cis490_receiver.index.catalog import Catalog
 from cis490_receiver.index.catalog_rows import sample
@@ -22,6 +23,7 @@ from cis490_receiver.index.journal import Journal
 from cis490_receiver.index.sums import totals
 from cis490_receiver.models import EPISODE_FIELDS, Episode, EpisodeKey
 from cis490_receiver.progress import Progress
+from cis490_receiver.withdrawal import Withdrawal
 
 JOURNAL_NAME: Final = "index.jsonl"
 CATALOG_NAME: Final = "catalog.db"
@@ -92,6 +94,12 @@ class LocalIndex:
 
         return self._catalog.read(query)
 
+    def withdrawal(self, key: EpisodeKey) -> Withdrawal | None:
+        """See `EpisodeIndex.withdrawal`."""
+        return self._catalog.read(
+            lambda connection: withdrawals.find(connection, key.host_id, key.episode_id)
+        )
+
     def page(self, filters: Filters, *, limit: int, cursor: str | None) -> Page:
         """See `EpisodeIndex.page`. Pages follow the time of arrival, then the name, so that a cursor
         stays good while episodes arrive and after the catalog or the journal was made anew."""
@@ -104,7 +112,12 @@ class LocalIndex:
         def query(connection: sqlite3.Connection) -> Page:
             rows = [Episode.from_row(row) for row in connection.execute(sql, (*values, limit + 1))]
             more = len(rows) > limit
-            return Page(rows[:limit], _encode_cursor(rows[limit - 1]) if more else None)
+            given = rows[:limit]
+            withdrawn = {}
+            if filters.withdrawn != "exclude":
+                found = (withdrawals.find(connection, row.host_id, row.episode_id) for row in given)
+                withdrawn = {item.key: item for item in found if item is not None}
+            return Page(given, _encode_cursor(rows[limit - 1]) if more else None, withdrawn)
 
         return self._catalog.read(query)
 
@@ -171,7 +184,7 @@ def _where(filters: Filters, cursor: str | None) -> tuple[str, list[Any]]:
     after = _decode_cursor(cursor) if cursor is not None else None
     if after is not None and filters.get("until") is not None and after[0] < filters.get("until"):
         # One upper bound, the lower one: SQLite would seek by either.
-        filters = filters.without("until")
+        filters = filters.but(until=None)
     where, values = conditions(filters)
     if after is not None:
         where.append("(received_at_ns, host_id, episode_id) < (?, ?, ?)")

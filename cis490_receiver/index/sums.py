@@ -19,6 +19,7 @@ from typing import Any, Final
 from cis490_receiver.filters import Filters
 from cis490_receiver.index.base import Total
 from cis490_receiver.index.conditions import conditions
+from cis490_receiver.index.withdrawals import taken_off
 from cis490_receiver.stamps import KIND
 
 _DAY_NS: Final = 86_400 * 10**9
@@ -88,9 +89,12 @@ def source(filters: Filters, by: Sequence[str]) -> tuple[str, list[str], list[An
     given = [_by_day(*condition) for condition in filters.conditions()]
     needed = {*by, *(column for column, _, _ in given)}
     for name, columns in _SUMS.items():
-        if needed <= {*columns}:
+        if needed <= {*columns} and filters.withdrawn != "only":
             where = [f"{column} {comparison} ?" for column, comparison, _ in given]
-            return f"all_{name}", where, [value for _, _, value in given]
+            rows = f"all_{name}"
+            if filters.withdrawn == "exclude":
+                rows = f"(SELECT * FROM {rows} UNION ALL {taken_off(columns, _OF_ROW)})"
+            return rows, where, [value for _, _, value in given]
     return "episodes", *conditions(filters)
 
 

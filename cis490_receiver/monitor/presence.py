@@ -73,7 +73,7 @@ def look(
     again = (index.find(key) for key in (*before.missing, *before.other_length, *before.unseen))
     episodes = {episode.key: episode for episode in again if episode}
     known = len(episodes)
-    newest = index.page(Filters(), limit=limits.newest, cursor=None).episodes
+    newest = index.page(Filters(withdrawn="include"), limit=limits.newest, cursor=None).episodes
     episodes |= {episode.key: episode for episode in (*newest, *index.sample(limits.others, choose))}
     found: dict[str, list[EpisodeKey]] = {"missing": [], "other_length": [], "unseen": []}
     looked = 0

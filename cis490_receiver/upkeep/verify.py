@@ -101,7 +101,7 @@ class Verifier:
         report = Report()
         cursor = self._place() if resume else None
         try:
-            size_bytes = self._index.size_bytes(filters, cursor=cursor)
+            size_bytes = self._index.size_bytes(filters.or_withdrawn(), cursor=cursor)
             progress.begin("verifying", round(self._sample * size_bytes))
             for page_cursor, episodes in self._pages(filters, cursor):
                 cursor = page_cursor
@@ -120,7 +120,7 @@ class Verifier:
 
     def _pages(self, filters: Filters, cursor: str | None) -> Iterator[tuple[str | None, list[Episode]]]:
         while True:
-            page = self._index.page(filters, limit=_PAGE, cursor=cursor)
+            page = self._index.page(filters.or_withdrawn(), limit=_PAGE, cursor=cursor)
             yield cursor, list(page.episodes)
             if page.next is None:
                 return

@@ -7,6 +7,7 @@ import logging
 import os
 import time
 from typing import Final
+from urllib.parse import quote
 
 from flask import Blueprint, Response, request
 from werkzeug.routing import BaseConverter
@@ -194,6 +195,9 @@ def _send(services: Services, key: EpisodeKey) -> Response:
     )
     digest = base64.b64encode(bytes.fromhex(episode.sha256)).decode("ascii")
     response.headers["Repr-Digest"] = f"sha-256=:{digest}:"
+    withdrawal = services.index.withdrawal(key)
+    if withdrawal is not None:
+        response.headers["X-Withdrawn"] = quote(withdrawal.why, safe="")
     return response
 
 

@@ -105,6 +105,8 @@ def of_filter(item: Filter) -> Schema:
     """What the value of a filter looks like in a query."""
     if item.column == "host_id":
         return ID
+    if not item.column:
+        return {"type": "string", "enum": list(item.allowed)}
     if item.column == "received_at_ns":
         return MOMENT
     return of_grammar(next(one.grammar for one in stamps.DECLARED if one.name == item.column))
