@@ -15,7 +15,8 @@ from cis490_receiver.commands.filters import chosen, filter_options
 from cis490_receiver.configuration.token import read_token
 from cis490_receiver.http_client.failures import CaFileUnusable, CertificateUnusable, TransportFailed
 from cis490_receiver.progress import on_standard_error
-from cis490_receiver.trainer.mirror import NOT_THERE, Mirror, Result
+from cis490_receiver.trainer.fetch import NOT_THERE
+from cis490_receiver.trainer.mirror import Mirror, Result
 from cis490_receiver.trainer.remote import MirrorFailed, Remote
 
 #: How many failures are printed.

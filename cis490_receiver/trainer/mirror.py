@@ -9,42 +9,29 @@ continued by a range request that holds only for the same bytes (RFC 9110 §13.1
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from cis490_receiver import i_json, protocol
+from cis490_receiver import i_json
 from cis490_receiver.files import atomic
 from cis490_receiver.filters import Filters
-from cis490_receiver.http_client.backoff import Backoff
-from cis490_receiver.http_client.failures import ReceiverFailed, TransportFailed
+from cis490_receiver.http_client.failures import TransportFailed
 from cis490_receiver.http_client.reader import Body
-from cis490_receiver.http_client.reply import TRANSIENT, retry_after_seconds
 from cis490_receiver.models import Episode, EpisodeKey
 from cis490_receiver.progress import SILENT, Progress
-from cis490_receiver.trainer.remote import WORDING, MirrorFailed, Remote
+from cis490_receiver.trainer.fetch import PARTIAL_FOLDER, STEP_BYTES, Fetcher, hash_file, path_in
+from cis490_receiver.trainer.remote import MirrorFailed, Remote
 
 STATE_FILE: Final = "mirror.json"
 REMOTE_FILE: Final = "remote.jsonl"
 INDEX_FILE: Final = "index.jsonl"
 #: How many bytes before the offset are read again, to see that the index is still the one that was followed.
 _OVERLAP: Final = 4096
-_STEP: Final = 1 << 20
-_ATTEMPTS: Final = 4
-#: The longest wait between two of them.
-_WAIT_SECONDS: Final = 30.0
-#: Why an episode was not had whose file the receiver lost.
-NOT_THERE: Final = "in the receiver's index, and not on its disk (status 404)"
-
-
-class _Refused(Exception):
-    """The receiver does not give an episode; asking again changes nothing."""
 
 
 @dataclass(slots=True)
@@ -75,7 +62,6 @@ class Mirror:
         self._folder = folder
         self._filters = filters
         self._jobs = jobs
-        self._partial = folder / "partial"
 
     def run(self, *, check: bool = False) -> Result:
         """Fetch what is missing. With `check` every episode that is there is hashed again.
@@ -85,7 +71,7 @@ class Mirror:
         """
         if (self._folder / "incoming").exists():
             raise MirrorFailed(f"{self._folder} is a receiver's own data folder; name another")
-        atomic.make_folder(self._partial)
+        atomic.make_folder(self._folder / PARTIAL_FOLDER)
         with atomic.locked_file_or_none(self._folder / "mirror.lock") as lock:
             if lock is None:
                 raise MirrorFailed(f"another mirror is writing to {self._folder}")
@@ -133,7 +119,7 @@ class Mirror:
         count = 0
         self._progress.begin("reading the receiver's index", response.length)
         with open(path, "ab") as stream:
-            while piece := response.read(_STEP):
+            while piece := response.read(STEP_BYTES):
                 stream.write(piece)
                 count += len(piece)
                 self._progress.advance(len(piece))
@@ -154,8 +140,9 @@ class Mirror:
         wanted = self._wanted()
         missing = self._list_missing(wanted, check)
         self._progress.begin("fetching", sum(episode.size_bytes for episode in missing))
+        fetcher = Fetcher(self._remote, self._folder, self._progress)
         with ThreadPoolExecutor(self._jobs) as pool:
-            under_way = {pool.submit(self._fetch, episode): episode for episode in missing}
+            under_way = {pool.submit(fetcher.fetch, episode): episode for episode in missing}
             try:
                 for done in as_completed(under_way):
                     episode = under_way[done]
@@ -183,80 +170,13 @@ class Mirror:
         return missing
 
     def _is_here(self, episode: Episode, known_sha256: str | None) -> bool:
-        path = self._path(episode.key)
+        path = path_in(self._folder, episode.key)
         try:
             if path.stat().st_size != episode.size_bytes:
                 return False
         except OSError:
             return False
-        return known_sha256 == episode.sha256 or _hash_file(path)[0].hexdigest() == episode.sha256
-
-    def _fetch(self, episode: Episode) -> str | None:
-        """Fetch one episode; gives why it could not be had, or None. What the receiver does not have, or does not
-        give, it is asked for once."""
-        backoff = Backoff(first_seconds=0.4, max_seconds=_WAIT_SECONDS)
-        reason = ""
-        for attempt in range(_ATTEMPTS):
-            wait = None
-            try:
-                reason = self._fetch_once(episode)
-            except _Refused as exc:
-                return self._given_up(episode, str(exc))
-            except TransportFailed as exc:
-                if not exc.may_pass:
-                    raise
-                reason, wait = exc.message, exc.retry_after_seconds
-            except OSError as exc:
-                # Asking the receiver again changes nothing here.
-                hint = (
-                    f": make room in {self._folder} and run it again" if exc.errno in atomic.NO_SPACE else ""
-                )
-                return self._given_up(episode, f"{exc.strerror or exc}{hint}")
-            if not reason:
-                return None
-            if attempt < _ATTEMPTS - 1:
-                time.sleep(min(backoff.next_seconds(wait), _WAIT_SECONDS))
-        return self._given_up(episode, reason)
-
-    def _given_up(self, episode: Episode, reason: str) -> str:
-        self._progress.skip(episode.size_bytes)
-        return reason
-
-    def _fetch_once(self, episode: Episode) -> str:
-        name = hashlib.sha256(f"{episode.key} {episode.sha256}".encode("ascii")).hexdigest()
-        partial = self._partial / name
-        digest, have = _hash_file(partial) if partial.exists() else (hashlib.sha256(), 0)
-        if have < episode.size_bytes or episode.size_bytes == 0:
-            path = protocol.episode_path(episode.host_id, episode.episode_id)
-            response = self._remote.go_on(path, have, episode.sha256)
-            _check_given(response)
-            if response.begins_at < have:
-                digest, have = hashlib.sha256(), 0
-            with open(partial, "r+b" if have else "wb") as stream:
-                stream.seek(have)
-                # One byte more than there should be is enough to know.
-                while piece := response.read(min(_STEP, episode.size_bytes + 1 - stream.tell())):
-                    stream.write(piece)
-                    digest.update(piece)
-                    self._progress.advance(len(piece))
-        if partial.stat().st_size < episode.size_bytes:
-            return "the connection ended early"
-        if digest.hexdigest() != episode.sha256:
-            partial.unlink()
-            return "its bytes do not match the index"
-        self._publish(partial, episode.key)
-        return ""
-
-    def _publish(self, partial: Path, key: EpisodeKey) -> None:
-        with open(partial, "rb") as stream:
-            os.fsync(stream.fileno())
-        path = self._path(key)
-        atomic.make_folder(path.parent)
-        os.rename(partial, path)
-        atomic.sync_folder(path.parent)
-
-    def _path(self, key: EpisodeKey) -> Path:
-        return self._folder / "episodes" / key.host_id / key.file_name
+        return known_sha256 == episode.sha256 or hash_file(path)[0].hexdigest() == episode.sha256
 
     def _write_index(self, result: Result) -> None:
         """The lines, byte for byte, of the episodes that are here."""
@@ -295,24 +215,6 @@ def _told(what: str) -> Iterator[None]:
         raise MirrorFailed(f"{what}: {exc.message}; {exc.remedy}") from exc
 
 
-def _check_given(response: Body) -> None:
-    """Raises:
-    _Refused: the receiver does not give the episode.
-    ReceiverFailed: not now.
-    """
-    if response.status in (200, 206):
-        return
-    if response.status == 404:
-        raise _Refused(NOT_THERE)
-    if response.status not in TRANSIENT:
-        raise _Refused(f"status {response.status}")
-    raise ReceiverFailed(
-        f"status {response.status}",
-        WORDING.later,
-        retry_after_seconds=retry_after_seconds(response.headers),
-    )
-
-
 def _read_fully(response: Body, size: int) -> bytes:
     found = bytearray()
     while piece := response.read(size - len(found)):
@@ -337,13 +239,3 @@ def _episodes(path: Path) -> Iterator[Episode]:
             episode = _parse(line)
             if episode is not None:
                 yield episode
-
-
-def _hash_file(path: Path) -> tuple[Any, int]:
-    """The running SHA-256 of a file, and its length."""
-    digest, size = hashlib.sha256(), 0
-    with open(path, "rb") as stream:
-        while piece := stream.read(_STEP):
-            digest.update(piece)
-            size += len(piece)
-    return digest, size

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 from pyarrow import parquet
 
-from cis490_receiver.trainer.mirror import NOT_THERE
+from cis490_receiver.trainer.fetch import NOT_THERE
 from tests.support.archives import make_episode
 from tests.support.receiver import BIN, TOKEN, Receiver, clean_environment
 
