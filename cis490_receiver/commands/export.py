@@ -26,7 +26,7 @@ from cis490_receiver.commands.shared import use_index
 from cis490_receiver.config import load
 from cis490_receiver.files import atomic
 from cis490_receiver.filters import Filters
-from cis490_receiver.index.local import LocalIndex
+from cis490_receiver.index.base import EpisodeIndex
 from cis490_receiver.models import EPISODE_FIELDS, Episode
 from cis490_receiver.progress import SILENT, Progress, on_standard_error
 
@@ -84,7 +84,7 @@ def _told(episodes: Iterator[Episode], progress: Progress) -> Iterator[Episode]:
         progress.advance()
 
 
-def iterate(index: LocalIndex, filters: Filters) -> Iterator[Episode]:
+def iterate(index: EpisodeIndex, filters: Filters) -> Iterator[Episode]:
     """Every episode that passes `filters`, newest first, a page in memory at a time."""
     cursor = None
     while True:

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import random
 import time
-from pathlib import Path
-from typing import Final
 
 from cis490_receiver.backends import Backends
 from cis490_receiver.config import Settings
 from cis490_receiver.monitor import presence
 from cis490_receiver.monitor.facts import Facts, gather
 from cis490_receiver.monitor.presence import Presence
-
-QUARANTINE: Final = "quarantine"
 
 
 def look(settings: Settings, backends: Backends, now_ns: int, seen: Presence | None = None) -> Facts:
@@ -22,7 +18,6 @@ def look(settings: Settings, backends: Backends, now_ns: int, seen: Presence | N
     Raises:
         ReceiverError, OSError: it could not be read.
     """
-    folder = settings.data_dir
     return gather(
         now_ns=now_ns,
         settings=settings,
@@ -31,7 +26,7 @@ def look(settings: Settings, backends: Backends, now_ns: int, seen: Presence | N
         rejections=backends.rejections,
         reports=backends.reports,
         gate=backends.gate_list.read() if settings.gate_enabled else None,
-        quarantined=_count_files(folder / QUARANTINE),
+        quarantined=backends.inventory.quarantined(),
         retirements=backends.retirements.all(),
         presence=seen,
     )
@@ -53,7 +48,3 @@ def look_at_episodes(backends: Backends, now_ns: int, choose: random.Random) -> 
     )
     presence.remember(backends.faults, found)
     return found
-
-
-def _count_files(folder: Path) -> int:
-    return sum(1 for path in folder.rglob("*.tar.zst")) if folder.is_dir() else 0

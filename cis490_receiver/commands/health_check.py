@@ -177,9 +177,10 @@ def command(quiet: bool, as_json: bool) -> None:
 
 def _free_space(backends: Backends) -> str:
     try:
-        return f"{backends.store.free_bytes() / 2**20:.0f} MiB free in {backends.place.name}"
+        free_bytes = backends.store.free_bytes()
     except ReceiverError:
         return ""
+    return "" if free_bytes is None else f"{free_bytes / 2**20:.0f} MiB free in {backends.place.name}"
 
 
 def _as_dict(findings: Findings) -> dict[str, Any]:

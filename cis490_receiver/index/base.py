@@ -9,6 +9,7 @@ from typing import Any, BinaryIO, Protocol
 
 from cis490_receiver.filters import Filters
 from cis490_receiver.models import Episode, EpisodeKey, Rejection, Report
+from cis490_receiver.progress import Progress
 from cis490_receiver.withdrawal import Withdrawal
 
 
@@ -122,6 +123,10 @@ class EpisodeIndex(Protocol):
         """
         ...
 
+    def count(self, filters: Filters) -> int:
+        """How many episodes pass `filters`."""
+        ...
+
     def hosts(self) -> Sequence[HostSummary]:
         """A summary for every host that has a record, sorted by host. Costs what there are hosts."""
         ...
@@ -145,6 +150,14 @@ class EpisodeIndex(Protocol):
 
     def bad_lines(self) -> int:
         """How many lines of the index are no records."""
+        ...
+
+    def tell_progress(self, progress: Progress) -> None:
+        """Tell of what the first question may have to wait for, from now on."""
+        ...
+
+    def close(self) -> None:
+        """Close what is held open, as must be done before a fork; the next call opens it again."""
         ...
 
     def open_journal(self) -> OpenJournal:

@@ -49,7 +49,7 @@ class LocalIndex:
                 (self._folder / name).unlink()
 
     def tell_progress(self, progress: Progress) -> None:
-        """Tell of the journal being read into the catalog, which takes long for the first question."""
+        """See `EpisodeIndex.tell_progress`: the journal is read into the catalog."""
         read = 0
 
         def on_read(done: int, total: int) -> None:
@@ -63,7 +63,7 @@ class LocalIndex:
         self._catalog.on_read = on_read
 
     def close(self) -> None:
-        """Close what is held open, as must be done before a fork."""
+        """See `EpisodeIndex.close`."""
         self._catalog.close()
 
     def append(self, episode: Episode) -> None:
@@ -126,7 +126,7 @@ class LocalIndex:
         return self._catalog.read(lambda connection: sample(connection, count, choose))
 
     def count(self, filters: Filters) -> int:
-        """How many episodes pass `filters`."""
+        """See `EpisodeIndex.count`."""
         return int(self._sum("count(*)", filters, None))
 
     def size_bytes(self, filters: Filters, *, cursor: str | None = None) -> int:

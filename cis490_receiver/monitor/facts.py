@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -57,7 +58,8 @@ class HostFacts:
 class ReceiverFacts:
     """What is known of the receiver itself."""
 
-    free_bytes: int | None
+    #: Infinite where space does not run out; None when it cannot be told.
+    free_bytes: float | None
     #: None when the gate is off or its snapshot cannot be read.
     gate: GateSnapshot | None
     bad_lines: int
@@ -111,7 +113,8 @@ def gather(
         for host_id in sorted(summaries.keys() | others.keys() | told.keys())
     ]
     try:
-        free_bytes = store.free_bytes()
+        bound = store.free_bytes()
+        free_bytes = math.inf if bound is None else bound
     except ReceiverError:
         free_bytes = None
     receiver = ReceiverFacts(

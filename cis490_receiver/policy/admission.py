@@ -19,7 +19,7 @@ def admit(
     *,
     settings: Settings,
     gate: VersionGate | None,
-    free_bytes: Callable[[], int],
+    free_bytes: Callable[[], int | None],
 ) -> Upload:
     """Check steps 3 to 8 of "PUT an episode".
 
@@ -56,7 +56,7 @@ def preflight(
     *,
     settings: Settings,
     gate: VersionGate | None,
-    free_bytes: Callable[[], int],
+    free_bytes: Callable[[], int | None],
 ) -> None:
     """Check what a PUT with these headers would be refused for, as far as they were given: a ping has
     neither a name nor a body.

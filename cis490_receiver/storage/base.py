@@ -7,12 +7,34 @@ writers of a name exactly one wins, and nothing that was published is ever repla
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from typing import BinaryIO, Protocol
+from dataclasses import dataclass
+from typing import BinaryIO, Protocol, Self
 
 from cis490_receiver.models import EpisodeKey
 from cis490_receiver.stamps import Stamps
+
+
+@dataclass(frozen=True, slots=True)
+class OpenEpisode:
+    """The bytes of a published episode, which never change. Leaving its context closes the stream.
+
+    Attributes:
+        stream: the bytes, from the first one on; seekable. Whoever opened it closes it.
+        size_bytes: how many they are.
+        modified_ns: when they were written, in nanoseconds since the epoch.
+    """
+
+    stream: BinaryIO
+    size_bytes: int
+    modified_ns: int
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.stream.close()
 
 
 class Incoming(Protocol):
@@ -92,6 +114,15 @@ class Held(Protocol):
         """
         ...
 
+    @property
+    def modified_ns(self) -> int:
+        """When the bytes were written, in nanoseconds since the epoch.
+
+        Raises:
+            StorageFailed: it cannot be told.
+        """
+        ...
+
     def hexdigest(self) -> str:
         """Read the stored bytes and hash them.
 
@@ -140,8 +171,12 @@ class Held(Protocol):
 class EpisodeStore(Protocol):
     """Where episodes are kept. Any number of processes and threads may use one store at once."""
 
-    def free_bytes(self) -> int:
-        """How much more could be stored."""
+    def free_bytes(self) -> int | None:
+        """How much more could be stored; None where space does not run out, as in an object store.
+
+        Raises:
+            StorageFailed: it cannot be told.
+        """
         ...
 
     def check_writable(self) -> None:
@@ -162,8 +197,12 @@ class EpisodeStore(Protocol):
         """Whether something is published under `key`; says nothing of its durability."""
         ...
 
-    def open(self, key: EpisodeKey) -> BinaryIO | None:
-        """The bytes of `key`; None when nothing is published under it."""
+    def open(self, key: EpisodeKey) -> OpenEpisode | None:
+        """The bytes of `key`; None when nothing is published under it.
+
+        Raises:
+            StorageFailed: they cannot be opened.
+        """
         ...
 
     def hold(self, key: EpisodeKey, *, wait_seconds: float) -> AbstractContextManager[Held | None]:
@@ -185,6 +224,21 @@ class EpisodeStore(Protocol):
         """Every published episode, in no particular order."""
         ...
 
+    def quarantine(self, key: EpisodeKey, is_rotten: Callable[[Held], bool]) -> bool:
+        """Put the published episode `key` aside, durably, keeping what was put aside before. Its name is free for
+        another upload then; a crash in between leaves the episode under its name, aside or both, never nowhere. For
+        episodes whose bytes are not what was acknowledged, and for nothing else: `is_rotten` has the last word, while
+        nobody else can be at the episode.
+
+        Returns:
+            False when nothing is published under `key`, or it is not rotten.
+
+        Raises:
+            EpisodeBusy: another writer was at it for too long.
+            StorageFailed: it cannot be put aside.
+        """
+        ...
+
 
 class Inventory(Protocol):
     """What can be seen of stored episodes without reading them. Each question costs the same however much is
@@ -200,6 +254,10 @@ class Inventory(Protocol):
 
     def set_aside_since(self, key: EpisodeKey, ns: int) -> bool:
         """Whether a copy of `key` was quarantined since `ns` (nanoseconds since the epoch)."""
+        ...
+
+    def quarantined(self) -> int:
+        """How many episodes were put aside and are there still. Costs what there are of them."""
         ...
 
     def some_keys(self, count: int, choose: random.Random, *, before_ns: int) -> Sequence[EpisodeKey]:

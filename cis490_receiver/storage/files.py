@@ -161,6 +161,12 @@ class HeldFile:
         with storage_errors("stat"):
             return os.fstat(self._stream.fileno()).st_size
 
+    @property
+    def modified_ns(self) -> int:
+        """See `Held.modified_ns`."""
+        with storage_errors("stat"):
+            return os.fstat(self._stream.fileno()).st_mtime_ns
+
     def hexdigest(self) -> str:
         """See `Held.hexdigest`."""
         with storage_errors("read"):

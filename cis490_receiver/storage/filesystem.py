@@ -36,6 +36,7 @@ from cis490_receiver.logfmt import event
 from cis490_receiver.models import EpisodeKey
 from cis490_receiver.stamps import Stamps
 from cis490_receiver.storage import linking, traces
+from cis490_receiver.storage.base import Held, OpenEpisode
 from cis490_receiver.storage.files import HeldFile, IncomingFile, storage_errors, try_lock
 from cis490_receiver.storage.folders import HostFolders
 from cis490_receiver.storage.publishing import Publisher
@@ -109,8 +110,20 @@ class FilesystemStore:
                 return False
             return True
 
-    def open(self, key: EpisodeKey) -> BinaryIO | None:
+    def open(self, key: EpisodeKey) -> OpenEpisode | None:
         """See `EpisodeStore.open`."""
+        stream = self._open(key)
+        if stream is None:
+            return None
+        try:
+            with storage_errors("stat"):
+                status = os.fstat(stream.fileno())
+        except BaseException:
+            stream.close()
+            raise
+        return OpenEpisode(stream, status.st_size, status.st_mtime_ns)
+
+    def _open(self, key: EpisodeKey) -> BinaryIO | None:
         with storage_errors("open"):
             try:
                 with self._hosts.existing(key.host_id) as folder:
@@ -122,7 +135,7 @@ class FilesystemStore:
     def hold(self, key: EpisodeKey, *, wait_seconds: float) -> Iterator[HeldFile | None]:
         """See `EpisodeStore.hold`."""
         deadline = time.monotonic() + wait_seconds
-        while (stream := self.open(key)) is not None:
+        while (stream := self._open(key)) is not None:
             with stream:
                 with storage_errors("lock"):
                     while not try_lock(stream.fileno()):
@@ -155,17 +168,8 @@ class FilesystemStore:
                 if protocol.is_valid_id(host.name) and host.is_dir(follow_symlinks=False):
                     yield from self._keys_of(host.name)
 
-    def quarantine(self, key: EpisodeKey, is_rotten: Callable[[HeldFile], bool]) -> bool:
-        """Move the published episode `key` to ``quarantine/``, durably, keeping what was moved there before.
-        Its name is free for another upload then. For episodes whose bytes are not what was acknowledged, and
-        for nothing else: `is_rotten` has the last word, while nobody else can be at the episode.
-
-        Returns:
-            False when nothing is published under `key`, or it is not rotten.
-
-        Raises:
-            StorageFailed: it cannot be moved.
-        """
+    def quarantine(self, key: EpisodeKey, is_rotten: Callable[[Held], bool]) -> bool:
+        """See `EpisodeStore.quarantine`: a rename to ``quarantine/``."""
         with self.hold(key, wait_seconds=_QUARANTINE_SECONDS) as held, storage_errors("quarantine"):
             if held is None or not is_rotten(held):
                 return False

@@ -50,6 +50,10 @@ class FilesystemInventory:
             return False
         return any(int(found[1]) >= ns for found in map(name.fullmatch, names) if found)
 
+    def quarantined(self) -> int:
+        """See `Inventory.quarantined`."""
+        return sum(1 for _ in self._quarantine.rglob(f"*{protocol.EPISODE_SUFFIX}"))
+
     def some_keys(self, count: int, choose: random.Random, *, before_ns: int) -> Sequence[EpisodeKey]:
         """See `Inventory.some_keys`. Costs what there are hosts, and a bounded number of names of a few."""
         try:

@@ -7,25 +7,17 @@ rotten bytes a line of their own.
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable
 
 from cis490_receiver.index.base import EpisodeIndex
 from cis490_receiver.models import EpisodeKey
-from cis490_receiver.storage.base import Held
+from cis490_receiver.storage.base import EpisodeStore, Held
 from cis490_receiver.upkeep.reindex import Reindexer
 from cis490_receiver.upkeep.verify import Report
 
 
-class _Store(Protocol):
-    def quarantine(self, key: EpisodeKey, is_rotten: _IsRotten) -> bool: ...
-
-
-class _IsRotten(Protocol):
-    def __call__(self, held: Held) -> bool: ...
-
-
 def put_in_quarantine(
-    report: Report, store: _Store, index: EpisodeIndex, reindexer: Reindexer, moved: list[EpisodeKey]
+    report: Report, store: EpisodeStore, index: EpisodeIndex, reindexer: Reindexer, moved: list[EpisodeKey]
 ) -> None:
     """Move what `report` found to be rotten, if it still is, and set aside the lines of what is not there.
 
@@ -44,7 +36,7 @@ def put_in_quarantine(
         reindexer.run_locked()
 
 
-def _rotten_by(index: EpisodeIndex, key: EpisodeKey) -> _IsRotten:
+def _rotten_by(index: EpisodeIndex, key: EpisodeKey) -> Callable[[Held], bool]:
     def is_rotten(held: Held) -> bool:
         episode = index.find(key)
         return episode is not None and held.hexdigest() != episode.sha256

@@ -7,7 +7,6 @@ in for it, and what it does not tell is null. The file's modification time stand
 from __future__ import annotations
 
 import logging
-import os
 from typing import BinaryIO
 
 from cis490_receiver import archive
@@ -41,9 +40,8 @@ def rebuild_held(key: EpisodeKey, held: Held) -> Episode:
 
 def _line(key: EpisodeKey, stamps: Stamps, held: Held) -> Episode:
     upload = Upload(key, held.hexdigest(), stamps)
-    status = os.fstat(held.open().fileno())
     return Episode.from_upload(
-        upload, size_bytes=status.st_size, received_at_ns=recordable_ns(status.st_mtime_ns)
+        upload, size_bytes=held.size_bytes, received_at_ns=recordable_ns(held.modified_ns)
     )
 
 

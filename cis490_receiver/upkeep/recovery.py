@@ -6,22 +6,22 @@ import logging
 import threading
 
 from cis490_receiver.errors import ReceiverError
-from cis490_receiver.index.local import LocalIndex
+from cis490_receiver.index.base import EpisodeIndex
 from cis490_receiver.ingest import Rebuild, recover
 from cis490_receiver.logfmt import event
-from cis490_receiver.storage.filesystem import FilesystemStore
+from cis490_receiver.storage.base import EpisodeStore
 from cis490_receiver.upkeep.rebuild import rebuild_from_trace, rebuild_held
 
 log = logging.getLogger(__name__)
 
 
-def recover_quietly(store: FilesystemStore, index: LocalIndex) -> None:
+def recover_quietly(store: EpisodeStore, index: EpisodeIndex) -> None:
     """`ingest.recover` from the traces alone, for a process that must go on whatever comes of it: the next start
     tries again. No archive is looked into, so a start takes as long as hashing what was in flight."""
     _recover_with(rebuild_from_trace, store, index)
 
 
-def complete_in_background(store: FilesystemStore, index: LocalIndex) -> threading.Thread:
+def complete_in_background(store: EpisodeStore, index: EpisodeIndex) -> threading.Thread:
     """Begin to complete what `recover_quietly` leaves: episodes whose traces, made by an older version, do not tell
     what their headers said, so that what ``meta.json`` says is taken for it.
 
@@ -35,7 +35,7 @@ def complete_in_background(store: FilesystemStore, index: LocalIndex) -> threadi
     return thread
 
 
-def _recover_with(rebuild: Rebuild, store: FilesystemStore, index: LocalIndex) -> None:
+def _recover_with(rebuild: Rebuild, store: EpisodeStore, index: EpisodeIndex) -> None:
     try:
         recover(store, index, rebuild)
         index.close()

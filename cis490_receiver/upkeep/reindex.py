@@ -186,17 +186,17 @@ class Reindexer:
         except ValueError:
             return "not-a-record"
         try:
-            stream = self._store.open(episode.key)
+            stored = self._store.open(episode.key)
         except ReceiverError:
             # It is there, and its line may well be right.
             outcome.unreadable.append(episode.key)
             return None if lines.keep(episode.key) else "duplicate"
-        if stream is None:
+        if stored is None:
             return "no-episode"
-        with stream:
-            same_size = os.fstat(stream.fileno()).st_size == episode.size_bytes
+        with stored:
+            same_size = stored.size_bytes == episode.size_bytes
             # Of several lines, the one that describes the bytes is right, wherever it stands.
-            if lines.is_repeated(episode.key) and not _describes(episode, stream):
+            if lines.is_repeated(episode.key) and not _describes(episode, stored.stream):
                 return "duplicate"
         if not lines.keep(episode.key):
             return "duplicate"
@@ -232,10 +232,10 @@ class Reindexer:
                 continue
             missing.write(f"{key.host_id} {key.episode_id}\n")
             with contextlib.suppress(ReceiverError):
-                stream = self._store.open(key)
-                if stream is not None:
-                    with stream:
-                        size_bytes += os.fstat(stream.fileno()).st_size
+                stored = self._store.open(key)
+                if stored is not None:
+                    with stored:
+                        size_bytes += stored.size_bytes
         return size_bytes
 
     def _rebuild(self, key: EpisodeKey, newest: Newest, outcome: Outcome, *, dry_run: bool) -> Episode | None:

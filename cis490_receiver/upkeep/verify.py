@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import random
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import BinaryIO, Final
+from typing import Final
 
 from cis490_receiver import archive
 from cis490_receiver.errors import ReceiverError, StorageFailed
@@ -18,7 +17,7 @@ from cis490_receiver.models import Episode, EpisodeKey
 from cis490_receiver.progress import SILENT, Progress
 from cis490_receiver.stamps import DECLARED
 from cis490_receiver.state.base.marks import Memo
-from cis490_receiver.storage.base import EpisodeStore
+from cis490_receiver.storage.base import EpisodeStore, OpenEpisode
 
 _PAGE: Final = 500
 _STEP: Final = 1 << 20
@@ -141,13 +140,13 @@ class Verifier:
             progress.advance(count)
             self._throttle.spend(count)
 
-        stream = self._store.open(episode.key)
-        if stream is None:
+        stored = self._store.open(episode.key)
+        if stored is None:
             progress.skip(episode.size_bytes)
             return Damage(episode.key, "missing", "there is no such file")
-        with stream:
+        with stored:
             before = report.size_bytes
-            damage = check_episode(episode, stream, spend)
+            damage = check_episode(episode, stored, spend)
             progress.skip(episode.size_bytes - (report.size_bytes - before))
             return damage
 
@@ -164,20 +163,19 @@ class Verifier:
             report.place_lost = exc.reason
 
 
-def check_episode(episode: Episode, stream: BinaryIO, spend: Callable[[int], None]) -> Damage | None:
-    """What is wrong with `stream`, which the index describes as `episode`; None when all is well. `spend` is told the
+def check_episode(episode: Episode, stored: OpenEpisode, spend: Callable[[int], None]) -> Damage | None:
+    """What is wrong with `stored`, which the index describes as `episode`; None when all is well. `spend` is told the
     bytes of each piece that was read."""
-    size_bytes = os.fstat(stream.fileno()).st_size
-    if size_bytes != episode.size_bytes:
-        return Damage(episode.key, "size", f"{size_bytes} bytes, the index says {episode.size_bytes}")
+    if stored.size_bytes != episode.size_bytes:
+        return Damage(episode.key, "size", f"{stored.size_bytes} bytes, the index says {episode.size_bytes}")
     digest = hashlib.sha256()
-    while piece := stream.read(_STEP):
+    while piece := stored.stream.read(_STEP):
         digest.update(piece)
         spend(len(piece))
     if digest.hexdigest() != episode.sha256:
         return Damage(episode.key, "sha256", f"{digest.hexdigest()}, the index says {episode.sha256}")
     try:
-        meta = archive.check(stream)
+        meta = archive.check(stored.stream)
     except archive.ArchiveError as exc:
         return Damage(episode.key, "archive", str(exc))
     return _compare_meta(episode, meta)

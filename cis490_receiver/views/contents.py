@@ -45,11 +45,11 @@ class Looks:
         if episode is None:
             raise NotFound("no such episode is stored")
         with self._turn():
-            stream = self._services.store.open(key)
-            if stream is None:
+            stored = self._services.store.open(key)
+            if stored is None:
                 raise NotFound("the episode's file is missing; `cis490-receiver verify` tells more")
-            with stream:
-                return episode, look(stream)
+            with stored:
+                return episode, look(stored.stream)
 
     @contextlib.contextmanager
     def _turn(self) -> Iterator[None]:

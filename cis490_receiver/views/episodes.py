@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import logging
-import os
 import time
 from typing import Final
 from urllib.parse import quote
@@ -183,14 +182,17 @@ def _answer(outcome: Outcome) -> Response:
 
 def _send(services: Services, key: EpisodeKey) -> Response:
     episode = services.index.find(key)
-    stream = services.store.open(key) if episode else None
-    if episode is None or stream is None:
+    stored = services.store.open(key) if episode else None
+    if episode is None or stored is None:
         raise NotFound("no such episode is stored")
-    status = os.fstat(stream.fileno())
     response = files.send(
         request,
         files.Representation(
-            stream, status.st_size, episode.sha256, int(status.st_mtime), protocol.EPISODE_MEDIA_TYPE
+            stored.stream,
+            stored.size_bytes,
+            episode.sha256,
+            stored.modified_ns // 10**9,
+            protocol.EPISODE_MEDIA_TYPE,
         ),
     )
     digest = base64.b64encode(bytes.fromhex(episode.sha256)).decode("ascii")

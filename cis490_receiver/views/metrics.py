@@ -93,10 +93,11 @@ def _symptoms(services: Services) -> list[Metric]:
 
 def _disk(services: Services) -> list[Metric]:
     reserve = services.settings.disk_reserve_bytes
-    return [
-        _gauge("cis490_reserve_bytes", "Free disk space that no upload may touch.", reserve),
-        _gauge("cis490_free_bytes", "Free disk space.", services.store.free_bytes()),
-    ]
+    figures = [_gauge("cis490_reserve_bytes", "Free disk space that no upload may touch.", reserve)]
+    free_bytes = services.store.free_bytes()
+    if free_bytes is not None:
+        figures.append(_gauge("cis490_free_bytes", "Free disk space.", free_bytes))
+    return figures
 
 
 def _gate(services: Services) -> list[Metric]:

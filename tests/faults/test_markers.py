@@ -40,10 +40,10 @@ def _publish_and_die(store: FilesystemStore, key: EpisodeKey, content: bytes) ->
 
 
 def _read(store: FilesystemStore, key: EpisodeKey) -> bytes:
-    stream = store.open(key)
-    assert stream is not None
-    with stream:
-        return stream.read()
+    stored = store.open(key)
+    assert stored is not None
+    with stored:
+        return stored.stream.read()
 
 
 @pytest.mark.parametrize("key", [KEY, LONG], ids=["short-ids", "long-ids"])

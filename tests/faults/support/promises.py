@@ -50,7 +50,7 @@ def recovery_leaves_live_uploads_alone(data_dir: Path) -> None:
     stored = store.open(KEY)
     assert stored is not None
     with stored:
-        assert stored.read() == b"one half, the other"
+        assert stored.stream.read() == b"one half, the other"
 
 
 def a_short_body_is_an_error(data_dir: Path) -> None:
