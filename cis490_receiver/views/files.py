@@ -18,7 +18,6 @@ from cis490_receiver.views.openapi.declaration import Answer, Header
 ERRORS: Final = (PreconditionFailed, RangeNotSatisfiable)
 _VALIDATORS: Final = (
     Header("ETag", "The entity tag, in quotes."),
-    Header("Last-Modified", "When it last changed."),
     Header("Cache-Control", "`no-cache`: ask again before using a copy."),
 )
 
@@ -26,7 +25,11 @@ _VALIDATORS: Final = (
 def answers(doc: str, content_type: str, *headers: Header) -> dict[int, Answer]:
     """How `send` answers, `headers` beside its own."""
     always = (*_VALIDATORS, *headers)
-    whole = (*always, Header("Accept-Ranges", "`bytes`."))
+    whole = (
+        *always,
+        Header("Last-Modified", "When it last changed."),
+        Header("Accept-Ranges", "`bytes`."),
+    )
     part = (*whole, Header("Content-Range", "Which part of how much."))
     return {
         200: Answer(doc, schemas.BYTES, content_type, whole),

@@ -66,6 +66,8 @@ def make_document(app: Flask) -> dict[str, Any]:
     paths: dict[str, dict[str, Any]] = defaultdict(dict)
     for rule, method, declared in operations(app):
         paths[path_of(rule, declared)][method.lower()] = _operation(rule.endpoint, method, declared)
+    for item in paths.values():
+        _link(item)
     return {
         "openapi": "3.1.1",
         "info": {
@@ -102,6 +104,18 @@ def error_table() -> dict[str, dict[str, Any]]:
             refusal.code, {"status": status, "error": refusal.message, "what_to_do": refusal.what_to_do}
         )
     return table
+
+
+def _link(item: dict[str, Any]) -> None:
+    """Say that what a PUT stored is what a GET of the same path gives."""
+    if not item.keys() >= {"put", "get"}:
+        return
+    names = [one["name"] for one in item["put"]["parameters"] if one["in"] == "path"]
+    parameters = {name: f"$request.path.{name}" for name in names}
+    link = {item["get"]["operationId"]: {"operationId": item["get"]["operationId"], "parameters": parameters}}
+    for status, response in item["put"]["responses"].items():
+        if status.startswith("2"):
+            response["links"] = link
 
 
 def _operation(endpoint: str, method: str, declared: Operation) -> dict[str, Any]:

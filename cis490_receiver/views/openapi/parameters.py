@@ -12,7 +12,9 @@ from cis490_receiver.views.openapi import schemas
 from cis490_receiver.views.openapi.declaration import Parameter
 
 HOST_ID: Final = Parameter("host_id", "path", schemas.ID, "The lab host.", required=True)
-EPISODE_ID: Final = Parameter("episode_id", "path", schemas.ID, "The episode.", required=True)
+EPISODE_ID: Final = Parameter(
+    "episode_id", "path", {**schemas.ID, "examples": ["run-0001"]}, "The episode.", required=True
+)
 EPISODE: Final = (HOST_ID, EPISODE_ID)
 
 LIMIT: Final = Parameter(

@@ -26,8 +26,13 @@ ID: Final[Schema] = {
     "examples": ["lab-1"],
 }
 SHA256: Final[Schema] = {"type": "string", "pattern": "^[0-9A-Fa-f]{64}$"}
+_YEARS: Final = "^(19[7-9]|2[01][0-9])[0-9]-"
+#: The years of `times.parse_moment`: 1970 to 2199.
 MOMENT: Final[Schema] = {
-    "anyOf": [{"type": "string", "format": "date"}, {"type": "string", "format": "date-time"}],
+    "anyOf": [
+        {"type": "string", "format": "date", "pattern": _YEARS},
+        {"type": "string", "format": "date-time", "pattern": _YEARS},
+    ],
     "examples": ["2026-11-23", "2026-11-23T08:00:00Z"],
 }
 
