@@ -104,7 +104,7 @@ def _create_app(settings: Settings, clock: Clock | None) -> Flask:
     # Every answer is ours, in JSON.
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     app.url_map.merge_slashes = False
-    app.url_map.converters["rest"] = episodes.RestOfPath
+    app.url_map.converters |= {"rest": episodes.RestOfPath, "episode": episodes.EpisodePath}
     clock = clock or SystemClock()
     services = Services(
         settings=settings,

@@ -72,11 +72,17 @@ class RestOfPath(BaseConverter):
     weight = 1000
 
 
+class EpisodePath(RestOfPath):
+    """The same, but for what is told of an episode, which is not for PUT (405)."""
+
+    regex = r"(?![^/]+/[^/]+/contents\Z)[\s\S]*"
+
+
 def blueprint(services: Services) -> Blueprint:
     """The routes of single episodes."""
     views = Blueprint("episodes", __name__)
 
-    @views.put("/v1/episodes/<rest:path>")
+    @views.put("/v1/episodes/<episode:path>")
     @operation(
         "Ship an episode",
         access="ship",
@@ -97,7 +103,7 @@ def blueprint(services: Services) -> Blueprint:
     def put(path: str) -> Response:
         return put_episode(services, request, path)
 
-    @views.get("/v1/episodes/<rest:path>")
+    @views.get("/v1/episodes/<episode:path>")
     @operation(
         "The bytes of an episode",
         access="read",

@@ -78,3 +78,10 @@ def test_options_is_answered_in_json(receiver: Receiver) -> None:
     answer = receiver.request("OPTIONS", "/v1/health")
     assert answer.status == 405 and answer.json["code"] == "method-not-allowed"
     assert "GET" in answer.headers["Allow"]
+
+
+def test_what_is_told_of_an_episode_is_not_for_put(shared_receiver: Receiver) -> None:
+    answer = shared_receiver.request("PUT", "/v1/episodes/lab-1/e/contents", b"x", AUTH)
+    assert (answer.status, answer.headers["Allow"]) == (405, "GET, HEAD")
+    answer = shared_receiver.request("PUT", "/v1/episodes/lab-1/e/content", b"x", AUTH)
+    assert (answer.status, answer.json["code"]) == (400, "bad-suffix")

@@ -168,13 +168,23 @@ COMPONENTS: Final[Mapping[str, Schema]] = {
         **record(episodes=INTEGER, size_bytes=INTEGER),
         "description": "a group: its value of everything that was counted by (a day is YYYY-MM-DD, UTC), and its sums",
     },
+    "Value": {
+        "description": "any JSON value whose integers fit into 64 bits",
+        "anyOf": [
+            {"type": ["null", "boolean", "string"]},
+            {"type": "integer", "minimum": -(1 << 63), "maximum": (1 << 64) - 1},
+            {"type": "number", "not": {"type": "integer"}},
+            {"type": "array", "items": reference("Value")},
+            {"type": "object", "additionalProperties": reference("Value")},
+        ],
+    },
     "Warning": record(code=TEXT, age_seconds=nullable("integer")),
 }
 
 STORED: Final = record(status={"const": "stored"}, sha256=SHA256, size_bytes=INTEGER)
 ALREADY_PRESENT: Final = record(status={"const": "already-present"}, sha256=SHA256)
 READY: Final = record(status={"const": "ready"}, warnings=listed(reference("Warning")))
-REPORT: Final[Schema] = {"type": "object"}
+REPORT: Final[Schema] = {"type": "object", "additionalProperties": reference("Value")}
 REPORT_WITH_HISTORY: Final[Schema] = {
     "allOf": [reference("Report"), record(history=listed(reference("PastReport")))]
 }
