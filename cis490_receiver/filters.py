@@ -68,7 +68,7 @@ def _of_stamp(declared: stamps.Declaration, name: str) -> Filter:
         declared.name,
         "=",
         grammar.parse,
-        f"Only with this {declared.doc}: {grammar.text}.",
+        f"Only with this {declared.name.replace('_', ' ')} ({declared.doc}): {grammar.text}.",
         grammar.allowed,
     )
 

@@ -134,10 +134,19 @@ def _operation(endpoint: str, method: str, declared: Operation) -> dict[str, Any
         body = declared.body
         content = {body.content_type: {"schema": body.schema}}
         made["requestBody"] = {"description": body.doc, "required": True, "content": content}
+    if method != "HEAD":
+        made["x-codeSamples"] = [{"lang": "Shell", "source": curl(declared)}]
     if declared.access != "everybody":
         scopes = [] if declared.access == "any token" else [declared.access]
         made["security"] = [{"token": scopes}]
     return made
+
+
+def curl(declared: Operation) -> str:
+    """A line for a shell that has the receiver's address in RECEIVER and a token in TOKEN."""
+    token = "" if declared.access == "everybody" else '-H "Authorization: Bearer $TOKEN" '
+    options = f"{declared.curl} " if declared.curl else ""
+    return f'curl {token}{options}"$RECEIVER{declared.example}"'
 
 
 def _parameter(one: Parameter) -> dict[str, Any]:

@@ -1,0 +1,54 @@
+"""docs/http.md says what the program says of itself, and its examples work."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.conftest import need
+from tests.support.receiver import ROOT, TOKEN, Receiver, clean_environment
+
+PAGE = ROOT / "docs" / "http.md"
+
+
+def test_the_page_is_what_the_program_says(tmp_path: Path) -> None:
+    made = tmp_path / "http.md"
+    subprocess.run([sys.executable, str(ROOT / "bin" / "http_docs.py"), str(made)], check=True)
+    assert made.read_text() == PAGE.read_text(), "run bin/http-docs"
+
+
+def test_every_example_works_in_the_order_of_the_page(shared_receiver: Receiver, tmp_path: Path) -> None:
+    need("curl")
+    need("zstd")
+    _, prepare, *examples = re.findall(r"^```sh\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    described = shared_receiver.request("GET", "/v1/openapi.json").json
+    operations = [said for item in described["paths"].values() for said in item.values()]
+    assert len(examples) == sum("x-codeSamples" in said for said in operations)
+    (tmp_path / ".curlrc").write_text('fail-with-body\nsilent\nwrite-out = "\\n%{http_code}"\n')
+    environment = clean_environment() | {
+        "RECEIVER": f"http://127.0.0.1:{shared_receiver.port}",
+        "TOKEN": TOKEN,
+        "CURL_HOME": str(tmp_path),
+    }
+    subprocess.run(["bash", "-euc", prepare], cwd=tmp_path, check=True)
+    for line in examples:
+        assert line.startswith("curl ") and line.count("\n") == 1
+        done = subprocess.run(
+            ["bash", "-euc", line], cwd=tmp_path, env=environment, capture_output=True, text=True
+        )
+        assert done.returncode == 0, line + done.stdout + done.stderr
+        answered = next(
+            said for said in operations if said.get("x-codeSamples", [{}])[0].get("source") == line.strip()
+        )
+        assert done.stdout.rpartition("\n")[2] in answered["responses"], line
+    assert (tmp_path / "back.tar.zst").read_bytes() == (tmp_path / "run-0001.tar.zst").read_bytes()
+
+
+def test_every_link_within_the_page_leads_to_a_heading() -> None:
+    text = PAGE.read_text()
+    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    # As GitHub makes them (github.com/gjtorikian/html-pipeline).
+    anchors = {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+    assert set(re.findall(r"\]\(#([^)]*)\)", text)) <= anchors
