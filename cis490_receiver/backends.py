@@ -9,7 +9,7 @@ from typing import Final
 from cis490_receiver.config import Settings
 from cis490_receiver.errors import ConfigError
 from cis490_receiver.files import atomic
-from cis490_receiver.index.base import RejectionLog, ReportStore, WithdrawalLog
+from cis490_receiver.index.base import EpisodeIndex, RejectionLog, ReportStore, WithdrawalLog
 from cis490_receiver.index.local import LocalIndex
 from cis490_receiver.index.rejections import RejectionFile
 from cis490_receiver.index.reports import ReportFolder
@@ -28,7 +28,7 @@ from cis490_receiver.state.outbox import AlertOutbox
 from cis490_receiver.state.place import DataFolder
 from cis490_receiver.state.retirements import RetirementFile
 from cis490_receiver.state.tokens import TokenFile
-from cis490_receiver.storage.base import Inventory
+from cis490_receiver.storage.base import EpisodeStore, Inventory
 from cis490_receiver.storage.filesystem import FilesystemStore
 from cis490_receiver.storage.inventory import FilesystemInventory
 
@@ -40,10 +40,10 @@ class Backends:
     """All that one receiver keeps. What each part promises stands at its class."""
 
     place: Place
-    store: FilesystemStore
+    store: EpisodeStore
     #: The same episodes, to be looked at without being read.
     inventory: Inventory
-    index: LocalIndex
+    index: EpisodeIndex
     rejections: RejectionLog
     #: None when no folder for reports is configured.
     reports: ReportStore | None

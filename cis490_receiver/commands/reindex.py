@@ -42,9 +42,7 @@ def command(dry_run: bool, jobs: int | None, quiet: bool, as_json: bool) -> None
     store, index = backends.store, backends.index
     try:
         with on_standard_error(quiet=quiet) as progress:
-            reindexer = Reindexer(
-                settings.data_dir, store, index.journal, SystemClock(), jobs=jobs, progress=progress
-            )
+            reindexer = Reindexer(index.renewal(SystemClock()), store, jobs=jobs, progress=progress)
             outcome = reindexer.look() if dry_run else reindexer.run()
     except (ReceiverError, OSError) as exc:
         fail("failed, the index is as it was", exc)

@@ -89,7 +89,7 @@ def command(
     not_done = None
     if quarantine and not stopped_by:
         try:
-            reindexer = Reindexer(settings.data_dir, store, index.journal, SystemClock())
+            reindexer = Reindexer(index.renewal(SystemClock()), store)
             put_in_quarantine(report, store, index, reindexer, moved)
         except (ReceiverError, OSError) as exc:
             not_done = f"the quarantine is not done: {reason(exc)}; run it again"

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from cis490_receiver.clock import Clock
 from cis490_receiver.errors import BadRequest
 from cis490_receiver.filters import Filters
 from cis490_receiver.index import withdrawals
@@ -20,6 +21,7 @@ from cis490_receiver.index.catalog import Catalog
 from cis490_receiver.index.catalog_rows import sample
 from cis490_receiver.index.conditions import conditions
 from cis490_receiver.index.journal import Journal
+from cis490_receiver.index.renewal import JournalRenewal
 from cis490_receiver.index.sums import totals
 from cis490_receiver.models import EPISODE_FIELDS, Episode, EpisodeKey
 from cis490_receiver.progress import Progress
@@ -77,6 +79,10 @@ class LocalIndex:
     def make_durable(self) -> None:
         """See `EpisodeIndex.make_durable`."""
         self.journal.make_durable()
+
+    def renewal(self, clock: Clock) -> JournalRenewal:
+        """See `EpisodeIndex.renewal`."""
+        return JournalRenewal(self._folder, self.journal, clock)
 
     def open_journal(self) -> OpenJournal:
         """See `EpisodeIndex.open_journal`."""

@@ -6,9 +6,9 @@ import contextlib
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator
-from typing import BinaryIO, Final
+from typing import Final
 
-from cis490_receiver.files.lines import end_of_lines, lines_between
+from cis490_receiver.index.base.renewal import OldIndex
 from cis490_receiver.models import Episode, EpisodeKey
 from cis490_receiver.storage.base import EpisodeStore
 
@@ -77,24 +77,16 @@ class Lines:
 class Newest:
     """The episodes whose lines were appended since the journal was read. Threads may share it."""
 
-    def __init__(self, stream: BinaryIO, read_to: int) -> None:
-        self._fd = stream.fileno()
-        self._position = read_to
+    def __init__(self, old: OldIndex) -> None:
+        self._old = old
         self._keys: set[EpisodeKey] = set()
         self._lock = threading.Lock()
 
     def has(self, key: EpisodeKey) -> bool:
         """Whether `key` is among them by now."""
         with self._lock:
-            end = end_of_lines(self._fd)
-            self._keys.update(keys_of(lines_between(self._fd, self._position, end)))
-            self._position = max(end, self._position)
+            self._keys.update(keys_of(self._old.appended()))
             return key in self._keys
-
-
-def whole_lines(stream: BinaryIO, start: int, end: int) -> Iterator[bytes]:
-    """The lines between two offsets, with their newlines (see `files.lines.batches`)."""
-    return (line + b"\n" for line in lines_between(stream.fileno(), start, end))
 
 
 def count_lines(lines: Lines, journal: Iterable[bytes]) -> None:

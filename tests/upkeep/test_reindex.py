@@ -16,6 +16,7 @@ import pytest
 from cis490_receiver.backends import use_backends
 from cis490_receiver.clock import SystemClock
 from cis490_receiver.config import Settings
+from cis490_receiver.index.renewal import JournalDraft
 from cis490_receiver.upkeep import reindex as reindexing
 from tests.support.archives import make_episode
 from tests.support.receiver import AUTH, BIN, Receiver, clean_environment
@@ -200,13 +201,13 @@ def test_no_line_is_made_for_what_is_gone_by_the_swap(
     receiver.put("h", "stays", make_episode(1))
     receiver.put("h", "goes", make_episode(2))
     (receiver.data_dir / "index.jsonl").write_bytes(b"")
-    swap = reindexing.Reindexer._swap
+    swap = JournalDraft.put_in_force
 
     def remove_and_swap(*arguments: Any) -> None:
         (receiver.data_dir / "episodes" / "h" / "goes.tar.zst").unlink()
         swap(*arguments)
 
-    monkeypatch.setattr(reindexing.Reindexer, "_swap", remove_and_swap)
+    monkeypatch.setattr(JournalDraft, "put_in_force", remove_and_swap)
     own_reindexer(receiver).run()
     assert [line["episode_id"] for line in receiver.index()] == ["stays"]
 
@@ -243,7 +244,7 @@ def test_a_missing_index_is_made_anew_and_missed_by_readiness_when_it_cannot_be(
 
 def own_reindexer(receiver: Receiver) -> reindexing.Reindexer:
     backends = use_backends(Settings(data_dir=receiver.data_dir))
-    return reindexing.Reindexer(receiver.data_dir, backends.store, backends.index.journal, SystemClock())
+    return reindexing.Reindexer(backends.index.renewal(SystemClock()), backends.store)
 
 
 def test_root_leaves_another_users_folder_alone(receiver: Receiver) -> None:

@@ -90,7 +90,7 @@ def test_what_was_shipped_again_meanwhile_is_not_quarantined(receiver: Receiver)
     assert verify(receiver, "--quarantine", status=1)["quarantined"] == ["h/e"]
     assert receiver.put("h", "e", good).status == 201
     moved: list[EpisodeKey] = []
-    reindexer = Reindexer(receiver.data_dir, store, index.journal, SystemClock())
+    reindexer = Reindexer(index.renewal(SystemClock()), store)
     put_in_quarantine(report, store, index, reindexer, moved)
     assert moved == []
     assert receiver.request("GET", "/v1/episodes/h/e.tar.zst", headers=AUTH).body == good.data

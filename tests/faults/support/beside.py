@@ -19,13 +19,14 @@ from cis490_receiver.backends import open_backends, use_backends
 from cis490_receiver.commands import health_check
 from cis490_receiver.config import Settings
 from cis490_receiver.errors import ReceiverError
+from cis490_receiver.index.renewal import SET_ASIDE_FILE
 from cis490_receiver.index.reports import ReportFolder
 from cis490_receiver.models import Episode, wall_time
 from cis490_receiver.monitor import notify
 from cis490_receiver.state.alerts import GENERATION_BYTES, AlertFile
 from cis490_receiver.state.base.alerts import Alert, hour_of
 from cis490_receiver.state.gate_list import GATE_FILE, GateFile
-from cis490_receiver.upkeep.reindex import SET_ASIDE_FILE, Reindexer
+from cis490_receiver.upkeep.reindex import Reindexer
 from tests.gate.snapshots import make_snapshot
 
 MINUTE_NS = 60 * 10**9
@@ -194,7 +195,7 @@ def tear_alert(data: Path, step: Step) -> None:
 
 def run_reindex(data: Path) -> None:
     backends = use_backends(settings_of(data))
-    Reindexer(data, backends.store, backends.index.journal, FixedClock(0), jobs=1).run()
+    Reindexer(backends.index.renewal(FixedClock(0)), backends.store, jobs=1).run()
 
 
 def reindex(data: Path, step: Step) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from tests.faults.support.mutants import Mutant
 
 ATOMIC, REPORTS, GATE = "files/atomic.py", "index/reports.py", "state/gate_list.py"
-ALERTS, OUTBOX, REINDEX = "state/alerts.py", "state/outbox.py", "upkeep/reindex.py"
+ALERTS, OUTBOX = "state/alerts.py", "state/outbox.py"
+REINDEX, RENEWAL = "upkeep/reindex.py", "index/renewal.py"
 
 _SYNC_AND_RENAME = "        os.fsync(fd)\n        os.rename(temporary, path)\n"
 _UNLOCKED = "        with self.path.open('a+b') as stream:\n            fd = stream.fileno()\n"
@@ -20,7 +21,7 @@ _SWAP = """\
             if not os.path.samestat(os.fstat(fd), os.fstat(old.fileno())):
                 raise StorageFailed("the index was swapped by somebody else meanwhile")
             end = end_of_lines(fd)
-            overtaken = lines.overtaken(keys_of(whole_lines(old, read_to, end)), self._store)
+            overtaken = overtaken_by(whole_lines(old, read_to, end))
             if overtaken:
                 self._take_out(overtaken, work, set_aside)
             for line in whole_lines(old, read_to, end):
@@ -174,10 +175,10 @@ BESIDE = (
         "self._path.write_bytes(",
         "alert-more",
     ),
-    Mutant("set-aside-after-the-swap", REINDEX, _SET_ASIDE + _SWAP, _SWAP + _SET_ASIDE, "reindex"),
+    Mutant("set-aside-after-the-swap", RENEWAL, _SET_ASIDE + _SWAP, _SWAP + _SET_ASIDE, "reindex"),
     Mutant(
         "set-aside-not-synced",
-        REINDEX,
+        RENEWAL,
         'atomic.append_lines(fd, set_aside, iter(lambda: aside.read(_PIECE), b""))',
         "atomic.write_all(fd, aside.read())",
         "reindex",
@@ -192,35 +193,35 @@ BESIDE = (
     ),
     Mutant(
         "set-aside-behind-a-torn-line",
-        REINDEX,
+        RENEWAL,
         "            atomic.cut_torn_lines(fd)\n",
         "",
         "reindex-torn-set-aside",
     ),
     Mutant(
         "new-index-not-synced",
-        REINDEX,
+        RENEWAL,
         "        os.fsync(fd)\n        os.rename(self._work, self._journal.path)\n",
         "        os.rename(self._work, self._journal.path)\n",
         "reindex",
     ),
     Mutant(
         "new-index-renamed-before-its-sync",
-        REINDEX,
+        RENEWAL,
         "        os.fsync(fd)\n        os.rename(self._work, self._journal.path)\n",
         "        os.rename(self._work, self._journal.path)\n        os.fsync(fd)\n",
         "reindex",
     ),
     Mutant(
         "new-index-name-not-synced",
-        REINDEX,
+        RENEWAL,
         "        try:\n            atomic.sync_folder(self._folder)\n",
         "        try:\n            pass\n",
         "reindex-then-put",
     ),
     Mutant(
         "new-index-name-synced-twice",
-        REINDEX,
+        RENEWAL,
         "            with atomic.locked_file(self._work) as copy:\n",
         "            return atomic.sync_folder(self._folder)\n"
         "            with atomic.locked_file(self._work) as copy:\n",
@@ -228,7 +229,7 @@ BESIDE = (
     ),
     Mutant(
         "new-index-copy-not-synced",
-        REINDEX,
+        RENEWAL,
         "                self._sync_and_rename(copy, work.fileno())\n"
         "                atomic.sync_folder(self._folder)\n",
         "                self._sync_and_rename(copy, work.fileno())\n",
@@ -236,14 +237,14 @@ BESIDE = (
     ),
     Mutant(
         "old-index-not-locked",
-        REINDEX,
+        RENEWAL,
         "        with self._journal.locked() as fd:\n",
         "        with self._journal.path.open('rb') as stream:\n            fd = stream.fileno()\n",
         "reindex-put-in-the-swap",
     ),
     Mutant(
         "new-index-not-locked",
-        REINDEX,
+        RENEWAL,
         'atomic.locked_file(self._work) as work_fd,\n            open(work_fd, "r+b", closefd=False) as work,',
         "open(self._work, 'w+b') as work,",
         "reindex-put-after-the-rename",
@@ -253,14 +254,14 @@ BESIDE = (
     ),
     Mutant(
         "lines-of-meanwhile-lost",
-        REINDEX,
+        RENEWAL,
         "            for line in whole_lines(old, read_to, end):\n",
         "            for line in ():\n",
         "reindex-put-before-the-swap",
     ),
     Mutant(
         "lines-of-meanwhile-twice",
-        REINDEX,
+        RENEWAL,
         "            if overtaken:\n",
         "            if False:\n",
         "reindex-retry-before-the-swap",
@@ -275,9 +276,9 @@ BESIDE = (
     Mutant(
         "reindexes-not-locked-out",
         REINDEX,
-        "            if lock is None:\n",
+        "            if not alone:\n",
         "            if False:\n",
         "reindex-two-at-once",
     ),
-    Mutant("new-index-behind-an-old-one", REINDEX, "            work.truncate(0)\n", "", "reindex-killed"),
+    Mutant("new-index-behind-an-old-one", RENEWAL, "            work.truncate(0)\n", "", "reindex-killed"),
 )

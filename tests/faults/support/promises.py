@@ -196,7 +196,7 @@ def a_swap_changes_the_generation(data_dir: Path) -> None:
         # Nothing is stored under this line, so every run makes the journal anew.
         driver.index.append(_line(number))
         generations.append(_generation(driver.index)[0])
-        changed = Reindexer(data_dir, driver.store, driver.index.journal, SystemClock()).run()
+        changed = Reindexer(driver.index.renewal(SystemClock()), driver.store).run()
         assert changed.set_aside == 1
         generations.append(_generation(driver.index)[0])
     assert len(set(generations)) == 5 and not any(name.startswith("unnoted") for name in generations)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from cis490_receiver.index.renewal import SET_ASIDE_FILE
 from cis490_receiver.models import Episode
 from cis490_receiver.stamps import Stamps
-from cis490_receiver.upkeep.reindex import SET_ASIDE_FILE
 from tests.faults.support import beside
 from tests.faults.support.course import Scenario
 from tests.faults.support.episodes import EpisodeInspector, stamps_of

@@ -7,7 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, Protocol
 
+from cis490_receiver.clock import Clock
 from cis490_receiver.filters import Filters
+from cis490_receiver.index.base.renewal import Renewal
 from cis490_receiver.models import Episode, EpisodeKey, Rejection, Report
 from cis490_receiver.progress import Progress
 from cis490_receiver.withdrawal import Withdrawal
@@ -158,6 +160,10 @@ class EpisodeIndex(Protocol):
 
     def close(self) -> None:
         """Close what is held open, as must be done before a fork; the next call opens it again."""
+        ...
+
+    def renewal(self, clock: Clock) -> Renewal:
+        """The way to make the index anew; `clock` tells when a line was set aside."""
         ...
 
     def open_journal(self) -> OpenJournal:
