@@ -96,11 +96,19 @@ def _read_token(path: Path) -> str:
 
 def _print(result: Result, as_json: bool) -> None:
     if as_json:
-        data = {"present": result.present, "fetched": result.fetched, "fetched_bytes": result.fetched_bytes}
+        data = {
+            "present": result.present,
+            "fetched": result.fetched,
+            "fetched_bytes": result.fetched_bytes,
+            "withdrawn": result.withdrawn,
+        }
         click.echo(json.dumps(data | {"failed": result.failed}, indent=2))
         return
     size = page.size(result.fetched_bytes)
-    click.echo(f"{result.present} episodes here, {result.fetched} new ({size}), {len(result.failed)} failed")
+    gone = f", {result.withdrawn} withdrawn" if result.withdrawn else ""
+    click.echo(
+        f"{result.present} episodes here, {result.fetched} new ({size}){gone}, {len(result.failed)} failed"
+    )
     failed = sorted(result.failed.items())
     for key, reason in failed[:_SHOWN]:
         click.echo(f"  {key}: {reason}", err=True)

@@ -2,8 +2,9 @@
 
 ``DIR/remote.jsonl`` is what was read of the receiver's index, followed by byte offset; ``DIR/episodes/`` has the
 episodes, each under its final name only when its SHA-256 was seen to be right; ``DIR/index.jsonl`` has exactly the
-lines of the episodes that are there. Killed at any moment, the next run goes on: what is whole stays, a partial file is
-continued by a range request that holds only for the same bytes (RFC 9110 §13.1.5).
+lines of the episodes that are there; ``DIR/withdrawn/`` has what the receiver withdrew since. Killed at any moment, the
+next run goes on: what is whole stays, a partial file is continued by a range request that holds only for the same bytes
+(RFC 9110 §13.1.5).
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from cis490_receiver.http_client.failures import TransportFailed
 from cis490_receiver.http_client.reader import Body
 from cis490_receiver.models import Episode, EpisodeKey
 from cis490_receiver.progress import SILENT, Progress
+from cis490_receiver.trainer import withdrawn
 from cis490_receiver.trainer.fetch import PARTIAL_FOLDER, STEP_BYTES, Fetcher, hash_file, path_in
 from cis490_receiver.trainer.remote import MirrorFailed, Remote
 
@@ -41,6 +43,8 @@ class Result:
     fetched: int = 0
     fetched_bytes: int = 0
     present: int = 0
+    #: Episodes that were here and went to ``withdrawn/``, because the receiver withdrew them.
+    withdrawn: int = 0
     #: Episodes that could not be had, and why.
     failed: dict[str, str] = field(default_factory=dict)
 
@@ -62,6 +66,8 @@ class Mirror:
         self._folder = folder
         self._filters = filters
         self._jobs = jobs
+        #: What the receiver has withdrawn, as of this run.
+        self._withdrawn: frozenset[EpisodeKey] = frozenset()
 
     def run(self, *, check: bool = False) -> Result:
         """Fetch what is missing. With `check` every episode that is there is hashed again.
@@ -77,12 +83,17 @@ class Mirror:
                 raise MirrorFailed(f"another mirror is writing to {self._folder}")
             with _told("cannot read the receiver's index"):
                 changed = self._follow()
+                self._withdrawn = withdrawn.ask(self._remote)
             state = self._read_state()
-            description = repr(self._filters)
+            description = f"{self._filters!r} but {withdrawn.fingerprint(self._withdrawn)}"
             if not changed and not check and state.get("complete") == description:
                 return Result(present=int(state.get("present", 0)))
+            moved = 0
+            if self._filters.withdrawn == "exclude":
+                moved = withdrawn.set_aside(self._folder, self._withdrawn)
             with _told("cannot read the receiver's episodes"):
                 result = self._fetch_missing(check)
+            result.withdrawn = moved
             self._write_index(result)
             complete = None if result.failed else description
             self._write_state({"complete": complete, "present": result.present})
@@ -131,9 +142,14 @@ class Mirror:
         """The last line of each episode that passes the filters, in the index's order."""
         wanted: dict[EpisodeKey, Episode] = {}
         for episode in _episodes(self._folder / REMOTE_FILE):
-            if self._filters.passes(episode):
+            if self._filters.passes(episode) and self._is_meant(episode.key):
                 wanted[episode.key] = episode
         return wanted
+
+    def _is_meant(self, key: EpisodeKey) -> bool:
+        """Whether what the filters say of withdrawn episodes lets `key` pass."""
+        meant = self._filters.withdrawn
+        return meant == "include" or (key in self._withdrawn) == (meant == "only")
 
     def _fetch_missing(self, check: bool) -> Result:
         result = Result()

@@ -70,7 +70,7 @@ def test_what_is_wrong_is_said_and_what_to_do(receiver: Receiver, tmp_path: Path
         tmp_path / "lab",
         receiver,
         wireguard_interface="wg-none",
-        disk_reserve_bytes=1 << 60,
+        disk_reserve_bytes=1 << 48,
         client_cert=over.cert,
         client_key=over.key,
     )

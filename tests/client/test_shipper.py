@@ -224,7 +224,7 @@ def test_refused_episodes_go_back_into_the_spool_when_asked_for(
 
 
 def test_room_is_made_from_what_the_receiver_has(receiver: Receiver, tmp_path: Path) -> None:
-    lab = Lab.of(tmp_path / "lab", receiver, disk_reserve_bytes=1 << 60)
+    lab = Lab.of(tmp_path / "lab", receiver, disk_reserve_bytes=1 << 48)
     lab.record("one", make_episode(1))
     lab.record("unfinished", Archive(make_episode(2).data[:-1]))
     lab.run("cis490-shipper", "run", "--once")

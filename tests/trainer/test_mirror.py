@@ -70,6 +70,7 @@ def test_it_fetches_once_keeps_up_and_filters(receiver: Receiver, tmp_path: Path
     ship(receiver, 12)
     assert mirror(receiver, folder, token_file) == {
         "present": 12, "fetched": 12, "fetched_bytes": sum(map(len, files(receiver.data_dir).values())), "failed": {},
+        "withdrawn": 0,
     }  # fmt: skip
     assert files(folder) == files(receiver.data_dir)
     assert (folder / "index.jsonl").read_bytes() == (receiver.data_dir / "index.jsonl").read_bytes()
@@ -163,9 +164,11 @@ class Liar(http.server.BaseHTTPRequestHandler):
             "received_at_wall": "2026-01-01T00:00:00Z", "received_at_ns": 1,
         }  # fmt: skip
         lines = [record, record | {"host_id": "../../out"}, record | {"episode_id": "../out"}]
-        body = (
-            "".join(json.dumps(line) + "\n" for line in lines).encode() if "index" in self.path else b"lies"
-        )
+        body = b"lies"
+        if "index" in self.path:
+            body = "".join(json.dumps(line) + "\n" for line in lines).encode()
+        elif "withdrawn" in self.path:
+            body = b'{"episodes": [], "next": null}'
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -284,3 +287,27 @@ def test_what_the_receiver_lost_is_asked_for_once_and_counted(
     assert (
         "and 30 more" in done.stderr and "50 are in the receiver's index and not on its disk" in done.stderr
     )
+
+
+def test_what_is_withdrawn_leaves_the_mirror_and_comes_back(
+    receiver: Receiver, tmp_path: Path, token_file: Path
+) -> None:
+    folder = tmp_path / "mirror"
+    ship(receiver, 4)
+    assert mirror(receiver, folder, token_file)["present"] == 4
+    whole = files(folder)
+    key = json.loads((folder / "index.jsonl").read_text().splitlines()[0])
+    name = f"{key['host_id']}/{key['episode_id']}"
+    withdraw = [COMMAND, "withdraw", name]
+    environment = clean_environment(data_dir=receiver.data_dir)
+    subprocess.run([*withdraw, "--why", "spoiled"], env=environment, check=True)
+    done = mirror(receiver, folder, token_file)
+    assert (done["present"], done["withdrawn"], done["fetched"]) == (3, 1, 0)
+    assert files(folder) == {path: data for path, data in whole.items() if name not in path}
+    assert (folder / "withdrawn" / f"{name}.tar.zst").read_bytes() == whole[f"episodes/{name}.tar.zst"]
+    assert key["episode_id"] not in (folder / "index.jsonl").read_text()
+    assert mirror(receiver, folder, token_file)["withdrawn"] == 0
+    assert mirror(receiver, tmp_path / "only", token_file, "--withdrawn", "only")["present"] == 1
+    subprocess.run([*withdraw, "--undo"], env=environment, check=True)
+    done = mirror(receiver, folder, token_file)
+    assert (done["present"], done["fetched"]) == (4, 0) and files(folder) == whole
