@@ -14,17 +14,19 @@ configuration/                                  commandline, the small ones abov
 config                                          the above
 git/                                            errors alone; what both ends ask git
 http_client/                                    errors, i_json; the HTTP of both ends that are not the server
-policy/                                         the small ones, which are all of the above; of state only `base`;
-                                                no flask
+policy/                                         the small ones, which are all of the above, but files; of state only
+                                                `base`; no flask
 storage/, index/, state/                        the small ones; never each other
-ingest, monitor/                                the small ones, policy; of storage, index and state only `base`
-upkeep/                                         the above, ingest, storage, index, git
+ingest, monitor/                                the small ones but files, policy; of storage, index and state only
+                                                `base`
+upkeep/                                         the above, git
 serving/                                        config, errors, logfmt; the only code that knows gunicorn's insides
 views/                                          policy, ingest, monitor, the `base`s; of serving direct and
                                                 refusals; the only HTTP code
 trainer/                                        the small ones, http_client
 client/                                         the small ones but config, git, http_client
-commands/                                       all but views and client; no flask at the top of a module
+commands/                                       all but views and client, of storage, index and state only `base`; no
+                                                flask at the top of a module
 manual                                          nothing; it finds our programs as pip installed them
 backends, serving.gunicorn_conf, here           anything: the only places that pick backends
 (`create_app`)

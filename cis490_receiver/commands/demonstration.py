@@ -19,8 +19,10 @@ from urllib.parse import urlsplit
 import click
 
 from cis490_receiver import protocol
+from cis490_receiver.backends import use_backends
 from cis490_receiver.commandline.failures import EXIT_FOUND, Failure
 from cis490_receiver.config import Settings
+from cis490_receiver.models import EpisodeKey
 
 _START_SECONDS: Final = 30
 
@@ -90,11 +92,14 @@ def _ship(settings: Settings) -> int:
         click.echo(f"  {answer.status} {answer.reason}  {answer.read().decode().strip()}")
     if statuses != [201, 200]:
         return EXIT_FOUND
-    stored = settings.data_dir / "episodes" / "demo-host" / f"{episode_id}{protocol.EPISODE_SUFFIX}"
-    lines = (settings.data_dir / "index.jsonl").read_text(encoding="utf-8").splitlines()
-    line = next(line for line in reversed(lines) if f'"{episode_id}"' in line)
-    click.echo(f"\nstored as\n  {stored}\nand in index.jsonl\n  {line}\n")
-    return 0 if stored.read_bytes() == body else EXIT_FOUND
+    backends, key = use_backends(settings), EpisodeKey("demo-host", episode_id)
+    episode, stored = backends.index.find(key), backends.store.open(key)
+    if episode is None or stored is None:
+        return EXIT_FOUND
+    click.echo(f"\nstored as\n  {backends.place.name}/episodes/{key.host_id}/{key.file_name}")
+    click.echo(f"and in index.jsonl\n  {episode.to_line().decode('ascii')}")
+    with stored:
+        return 0 if stored.stream.read() == body else EXIT_FOUND
 
 
 def _episode() -> bytes:
