@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import html
 import os
 import re
@@ -88,10 +89,9 @@ def test_an_episodes_page_shows_what_is_in_it_and_runs_nothing(shared_receiver: 
 
 
 @pytest.mark.slow
-def test_a_million_episodes_of_200_hosts_make_a_small_page_at_once(tmp_path: Path) -> None:
-    make_index.make(tmp_path / "data", 1_000_000)
-    with running(tmp_path, workers=1) as receiver:
-        connection = receiver.connect(timeout=300)
+def test_many_episodes_of_200_hosts_make_a_small_page_at_once(tmp_path: Path) -> None:
+    make_index.make(tmp_path / "data", 200_000)
+    with running(tmp_path, workers=1) as receiver, contextlib.closing(receiver.connect(300)) as connection:
 
         def ask() -> bytes:
             connection.request("GET", "/data", headers=AUTH | {"Accept": "text/html"})
@@ -99,7 +99,7 @@ def test_a_million_episodes_of_200_hosts_make_a_small_page_at_once(tmp_path: Pat
 
         # The first one makes the catalog.
         body = ask()
-        assert b"1,000,000" in body and len(body) < 100_000
+        assert b"200,000" in body and len(body) < 100_000
         (worker,) = receiver.worker_pids()
         before = processor_seconds(worker)
         for _ in range(20):
