@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import itertools
 import random
+import re
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from cis490_receiver.filters import Filters
 from cis490_receiver.index import sums
+from cis490_receiver.index.catalog import Catalog
+from cis490_receiver.index.journal import Journal
 from cis490_receiver.index.local import LocalIndex
 from cis490_receiver.models import DIMENSIONS, Episode, wall_time
 
@@ -95,7 +99,9 @@ def episode_like(other: Episode, chance: random.Random) -> Episode:
     return Episode(**fresh | {"host_id": other.host_id, "episode_id": other.episode_id})
 
 
-def test_what_a_page_asks_costs_groups_not_episodes() -> None:
+def test_what_a_page_asks_costs_groups_not_episodes(tmp_path: Path) -> None:
+    (tmp_path / "index.jsonl").touch()
+    catalog = Catalog(tmp_path / "catalog.db", Journal(tmp_path / "index.jsonl"))
     day = MIDNIGHT_NS
     for filters, by in [
         (Filters(), ("host_id", "episode_type", "benign_profile")),
@@ -103,7 +109,17 @@ def test_what_a_page_asks_costs_groups_not_episodes() -> None:
         (Filters(since=day, until=day, episode_type="control"), ("day", "host_id")),
         (Filters(since=day, benign_profile="idle"), ("day", "episode_type")),
     ]:
-        assert sums.source(filters, by)[0] != "episodes", (filters, by)
+        rows, where, values = sums.source(filters, by)
+        condition = f"WHERE {' AND '.join(where)}" if where else ""
+        plan = _plan(catalog, f"SELECT {by[0]}, sum(episodes) FROM {rows} {condition} GROUP BY 1", values)
+        assert "sums_of" in plan and not re.search(r"SCAN \S*episodes", plan), plan
+
+
+def _plan(catalog: Catalog, sql: str, values: list[Any]) -> str:
+    steps = catalog.read(
+        lambda connection: connection.execute(f"EXPLAIN QUERY PLAN {sql}", values).fetchall()
+    )
+    return "\n".join(step[-1] for step in steps)
 
 
 def test_arrivals_are_counted_by_host_and_step(tmp_path: Path) -> None:
