@@ -16,7 +16,7 @@ import click
 from cis490_receiver import i_json, protocol
 from cis490_receiver.client.config import TABLE, LabHost, load, load_with_sources
 from cis490_receiver.commandline.failures import EXIT_FOUND, EXIT_USAGE, Failure
-from cis490_receiver.commandline.options import json_option
+from cis490_receiver.commandline.options import example, json_option
 from cis490_receiver.commandline.program import ReportingGroup
 from cis490_receiver.configuration.explain import config_command
 from cis490_receiver.page import say
@@ -34,7 +34,10 @@ def log_to_stderr() -> None:
 
 
 @click.group(
-    cls=ReportingGroup, context_settings={"help_option_names": ["-h", "--help"]}, invoke_without_command=True
+    cls=ReportingGroup,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    invoke_without_command=True,
+    epilog=example("cis490-shipper --ping"),
 )
 @click.version_option(package_name="cis490-receiver", message="%(prog)s %(version)s")
 @click.option("--ping", is_flag=True, help="Test the way to the receiver, stage by stage.")
@@ -81,7 +84,7 @@ def _transport(host: LabHost) -> Transport:
     return Transport(host)
 
 
-@main.command()
+@main.command(epilog=example("cis490-shipper ship run-0001.tar.zst"))
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
 @json_option
 def ship(files: tuple[Path, ...], as_json: bool) -> None:
@@ -96,7 +99,7 @@ def ship(files: tuple[Path, ...], as_json: bool) -> None:
     _by_hand((byhand.ship(transport, path) for path in files), byhand.ACKNOWLEDGED, as_json)
 
 
-@main.command()
+@main.command(epilog=example("cis490-shipper check run-0001.tar.zst"))
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
 @json_option
 def check(files: tuple[Path, ...], as_json: bool) -> None:
@@ -122,7 +125,7 @@ def _by_hand(results: Iterable[dict[str, Any]], wanted: str, as_json: bool) -> N
     sys.exit(0 if all(result["verdict"] == wanted for result in told) else EXIT_FOUND)
 
 
-@main.command()
+@main.command(epilog=example("cis490-shipper run --once"))
 @click.option("--once", is_flag=True, help="Try each finished file once, and end.")
 def run(once: bool) -> None:
     """Ship what the recorder puts into the spool, for ever."""
@@ -155,7 +158,7 @@ def run(once: bool) -> None:
     sys.exit(EXIT_FOUND if result.refused or result.kept else 0)
 
 
-@main.command()
+@main.command(epilog=example("cis490-shipper status"))
 @json_option
 def status(as_json: bool) -> None:
     """Say what waits, what was refused and why, and how the shipper is."""
@@ -169,7 +172,7 @@ def status(as_json: bool) -> None:
     sys.exit(EXIT_FOUND if told["error"] or told["kept"] or told["refused"]["files"] else 0)
 
 
-@main.command()
+@main.command(epilog=example("cis490-shipper retry --all"))
 @click.argument("names", nargs=-1)
 @click.option("--all", "take_all", is_flag=True, help="Everything that was refused.")
 @json_option
@@ -209,7 +212,7 @@ def _readable(names: list[str]) -> list[str]:
     return [i_json.readable(name) for name in names]
 
 
-@main.command()
+@main.command(epilog=example("cis490-shipper autoupdate"))
 def autoupdate() -> None:
     """Bring the orchestrator's clone up to its branch, by fast-forward alone.
 
@@ -224,7 +227,7 @@ def autoupdate() -> None:
     sys.exit(EXIT_FOUND if standing.findings or standing.note else 0)
 
 
-@main.command("cert-fetch")
+@main.command("cert-fetch", epilog=example("cis490-shipper cert-fetch"))
 @click.option("--force", is_flag=True, help="Also when it is not due.")
 def cert_fetch(force: bool) -> None:
     """Renew the client certificate before it ends, with renew_command; the old one stays where that fails."""

@@ -178,3 +178,16 @@ def test_the_names_are_the_contracts_and_promtool_takes_them(start_receiver: Any
         [need("promtool"), "check", "metrics"], input=text, text=True, capture_output=True, check=False
     )
     assert (checked.returncode, checked.stdout + checked.stderr) == (0, "")
+
+
+def test_a_reload_begins_no_count_anew(receiver: Receiver) -> None:
+    assert receiver.put("lab-1", "e1", make_episode(1)).status == 201
+    assert receiver.process is not None
+    before = set(receiver.worker_pids())
+    receiver.process.send_signal(signal.SIGHUP)
+    wait_for(
+        receiver, lambda said: len(receiver.worker_pids()) == 2 and not before & set(receiver.worker_pids())
+    )
+    assert receiver.put("lab-1", "e2", make_episode(2)).status == 201
+    for said in answers_of_both(receiver):
+        assert said["cis490_uploads_total", "stored"] == 2

@@ -13,7 +13,7 @@ from cis490_receiver import protocol
 from cis490_receiver.client.config import LabHost, load
 from cis490_receiver.client.doctor.report import Check, Look, run_checks
 from cis490_receiver.commandline.failures import EXIT_FOUND
-from cis490_receiver.commandline.options import json_option
+from cis490_receiver.commandline.options import example, json_option
 from cis490_receiver.commandline.program import Reporting
 from cis490_receiver.errors import ReceiverError
 from cis490_receiver.page import say
@@ -49,7 +49,7 @@ def _bind(
     return lambda: check(host)
 
 
-@click.command(cls=Reporting, context_settings=_SETTINGS)
+@click.command(cls=Reporting, context_settings=_SETTINGS, epilog=example("cis490-doctor"))
 @_version
 @json_option
 def doctor(as_json: bool) -> None:
@@ -74,7 +74,7 @@ def _print(report: dict[str, Any]) -> None:
     click.echo(f"\n{report['host_id']}: {report['status']}, {report['checked_at_wall']}")
 
 
-@click.command(cls=Reporting, context_settings=_SETTINGS)
+@click.command(cls=Reporting, context_settings=_SETTINGS, epilog=example("cis490-ship-health"))
 @_version
 def ship_health() -> None:
     """Check this lab host and send the report to the receiver, also when nothing else works.
