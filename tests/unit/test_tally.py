@@ -5,9 +5,21 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+
+import pytest
 
 from cis490_receiver.tally import Tally
+
+LIVING: set[int] = set()
+
+
+@pytest.fixture(autouse=True)
+def end_children() -> Iterator[None]:
+    """No child outlives its test, whatever that came to."""
+    yield
+    for pid in list(LIVING):
+        kill(pid)
 
 
 def in_child(work: Callable[[], None], *, end: bool = True) -> int:
@@ -26,12 +38,15 @@ def in_child(work: Callable[[], None], *, end: bool = True) -> int:
     os.close(done_write)
     if end:
         os.waitpid(pid, 0)
+    else:
+        LIVING.add(pid)
     return pid
 
 
 def kill(pid: int) -> None:
     os.kill(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
+    LIVING.discard(pid)
 
 
 def test_all_processes_sum_up_to_the_same() -> None:
@@ -94,3 +109,11 @@ def test_threads_lose_no_count() -> None:
     for thread in threads:
         thread.join()
     assert tally.sums() == {"a": 80_000, "now": 0}
+
+
+def test_summing_up_keeps_this_process_row_its_own() -> None:
+    tally = Tally(["a"], ["now"], processes=2)
+    tally.add("now")
+    assert tally.sums()["now"] == 1
+    in_child(lambda: tally.add("now"), end=False)
+    assert tally.sums()["now"] == 2
