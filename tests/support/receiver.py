@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.support import description
 from tests.support.archives import Archive
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -133,7 +134,9 @@ class Receiver:
         """One request on a connection of its own."""
         with contextlib.closing(self.connect(timeout)) as connection:
             connection.request(method, path, body, headers or {}, **options)
-            return read_answer(connection)
+            answer = read_answer(connection)
+        description.check(method, path, answer.status, answer.headers["Content-Type"], answer.body)
+        return answer
 
     def put(
         self,
