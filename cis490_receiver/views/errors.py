@@ -113,5 +113,5 @@ def _http_exception(exc: HTTPException) -> Response:
     )
     response = answer(kind())
     if isinstance(exc, MethodNotAllowed):
-        response.allow.update(exc.valid_methods or ())
+        response.headers["Allow"] = ", ".join(sorted(exc.valid_methods or ()))
     return response
