@@ -125,8 +125,9 @@ def _create_app(settings: Settings, clock: Clock | None) -> Flask:
     app.extensions["cis490"] = services
     framing.init_app(app)
     errors.init_app(app)
-    for part in (system, episodes, listing, host_health, documentation):
+    for part in (system, episodes, listing, host_health):
         app.register_blueprint(part.blueprint(services))
+    app.register_blueprint(documentation.blueprint())
     looks = contents.Looks(services)
     app.register_blueprint(contents.blueprint(services, looks))
     app.register_blueprint(data.blueprint(services, looks))

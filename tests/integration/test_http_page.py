@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 import subprocess
 import sys
@@ -52,3 +53,23 @@ def test_every_link_within_the_page_leads_to_a_heading() -> None:
     # As GitHub makes them (github.com/gjtorikian/html-pipeline).
     anchors = {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
     assert set(re.findall(r"\]\(#([^)]*)\)", text)) <= anchors
+
+
+def test_a_running_receiver_shows_the_same(shared_receiver: Receiver) -> None:
+    answer = shared_receiver.request("GET", "/docs")
+    assert (answer.status, answer.headers["Content-Type"]) == (200, "text/html; charset=utf-8")
+    policy = answer.headers["Content-Security-Policy"]
+    assert "default-src 'none'" in policy and "unsafe" not in policy
+    page = answer.body.decode()
+    assert not re.search(
+        r"<script(?![^>]* src=)|<style|\bstyle=|\bon\w+=|(?:src|href)=\"(?:https?:)?//", page
+    )
+    shown = html.unescape(re.sub(r"<[^>]+>", "", page))
+    for words in re.findall(r"`([^`\n]+)`", PAGE.read_text().partition("## Calls")[2]):
+        assert words.replace("\\|", "|") in shown, words
+    for line in re.findall(r"^curl .*$", PAGE.read_text(), re.MULTILINE):
+        assert line in shown
+    anchors = set(re.findall(r'\bid="([^"]*)"', page))
+    assert set(re.findall(r'href="#([^"]*)"', page)) - {"main"} <= anchors
+    for address in set(re.findall(r'(?:src|href)="(/[^"]*)"', page)) - {"/", "/sign-out"}:
+        assert shared_receiver.request("GET", address).status in (200, 401), address

@@ -17,8 +17,8 @@ from cis490_receiver.views.openapi.handbook import (
 _BEGIN: Final = """\
 # HTTP
 
-What programs may ask of a receiver. `bin/http-docs` writes this page from what the program says of itself; for programs
-and their makers, a running receiver has the same at `/v1/openapi.json` (OpenAPI 3.1).
+What programs may ask of a receiver. `bin/http-docs` writes this page from what the program says of itself; a running
+receiver shows the same at `/docs`, and to programs at `/v1/openapi.json` (OpenAPI 3.1).
 
 - Answers are JSON unless said otherwise. An error is `{"error": "...", "code": "..."}`, often with more; a `code` never
   changes its meaning, and the [table of all codes](#error-codes) tells what to do.
