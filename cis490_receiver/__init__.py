@@ -78,8 +78,11 @@ def _create_app(settings: Settings, clock: Clock | None) -> Flask:
     from cis490_receiver.backends import open_backends
     from cis490_receiver.clock import SystemClock
     from cis490_receiver.commands import register
+    from cis490_receiver.monitor.watch import Watch
     from cis490_receiver.policy.auth import Authenticator
     from cis490_receiver.policy.gate import VersionGate
+    from cis490_receiver.policy.sessions import Sessions
+    from cis490_receiver.policy.slowdown import Slowdown
     from cis490_receiver.upkeep.recovery import recover_quietly
     from cis490_receiver.views import (
         body,
@@ -87,10 +90,12 @@ def _create_app(settings: Settings, clock: Clock | None) -> Flask:
         data,
         documentation,
         episodes,
-        errors,
+        failures,
         framing,
         host_health,
         listing,
+        pages,
+        symptoms,
         system,
     )
     from cis490_receiver.views.intake import Intake
@@ -103,15 +108,30 @@ def _create_app(settings: Settings, clock: Clock | None) -> Flask:
     recover_quietly(backends.store, backends.index)
 
     app = Flask(__name__, static_folder=None)
-    # Every answer is ours, in JSON.
+    # Every answer is ours, in JSON or, for browsers, a page.
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     app.url_map.merge_slashes = False
     app.url_map.converters |= {"rest": episodes.RestOfPath, "episode": episodes.EpisodePath}
     clock = clock or SystemClock()
+    authenticator = Authenticator(settings, clock, backends.tokens)
+    gate = VersionGate(backends.gate_list, settings.gate_extra_commits) if settings.gate_enabled else None
+    watch = Watch(
+        settings=settings,
+        store=backends.store,
+        inventory=backends.inventory,
+        index=backends.index,
+        rejections=backends.rejections,
+        reports=backends.reports,
+        mutes=backends.mutes,
+        retirements=backends.retirements,
+        heartbeat=backends.heartbeat,
+        faults=backends.faults,
+        gate=gate,
+    )
     services = Services(
         settings=settings,
         clock=clock,
-        authenticator=Authenticator(settings, clock, backends.tokens),
+        authenticator=authenticator,
         store=backends.store,
         index=backends.index,
         rejections=backends.rejections,
@@ -119,13 +139,19 @@ def _create_app(settings: Settings, clock: Clock | None) -> Flask:
         mutes=backends.mutes,
         alerts=backends.alerts,
         heartbeat=backends.heartbeat,
-        gate=VersionGate(backends.gate_list, settings.gate_extra_commits) if settings.gate_enabled else None,
+        retirements=backends.retirements,
+        gate=gate,
+        watch=watch,
+        # Without a token nobody signs in.
+        sessions=Sessions(b"" if authenticator.is_open else backends.session_key.load(), authenticator),
+        codes=backends.codes,
+        slowdown=Slowdown(),
         uploads=UploadMetrics(settings.workers),
     )
     app.extensions["cis490"] = services
     framing.init_app(app)
-    errors.init_app(app)
-    for part in (system, episodes, listing, host_health):
+    failures.init_app(app)
+    for part in (system, episodes, listing, host_health, symptoms, pages):
         app.register_blueprint(part.blueprint(services))
     app.register_blueprint(documentation.blueprint())
     looks = contents.Looks(services)

@@ -20,13 +20,16 @@ from cis490_receiver.state.base.gate_list import GateList
 from cis490_receiver.state.base.marks import Heartbeat, Memo
 from cis490_receiver.state.base.notes import Mutes, Retirements
 from cis490_receiver.state.base.place import Place
+from cis490_receiver.state.base.signing_in import SessionKey, SignInCodes
 from cis490_receiver.state.base.tokens import TokenList
+from cis490_receiver.state.codes import CodeFile
 from cis490_receiver.state.gate_list import GATE_FILE, GateFile
 from cis490_receiver.state.marks import PRESENCE_FILE, VERIFY_FILE, HeartbeatFile, MemoFile
 from cis490_receiver.state.mutes import MuteFile
 from cis490_receiver.state.outbox import AlertOutbox
 from cis490_receiver.state.place import DataFolder
 from cis490_receiver.state.retirements import RetirementFile
+from cis490_receiver.state.session_key import SessionKeyFile
 from cis490_receiver.state.tokens import TokenFile
 from cis490_receiver.storage.base import EpisodeStore, Inventory
 from cis490_receiver.storage.filesystem import FilesystemStore
@@ -62,6 +65,9 @@ class Backends:
     tokens: TokenList | None
     #: What is not to be trained on.
     withdrawals: WithdrawalLog
+    #: What browsers' sessions are signed with, and what signs a browser in once.
+    session_key: SessionKey
+    codes: SignInCodes
 
 
 def open_backends(settings: Settings) -> Backends:
@@ -121,6 +127,8 @@ def _put_together(
         gate_list=GateFile(folder / GATE_FILE),
         tokens=TokenFile(settings.tokens_file) if settings.tokens_file else None,
         withdrawals=WithdrawalFile(folder),
+        session_key=SessionKeyFile(folder),
+        codes=CodeFile(folder),
     )
 
 

@@ -83,6 +83,26 @@ class HostMismatch(ReceiverError):
     )
 
 
+class TooManyTries(ReceiverError):
+    """A client, or all of them together, failed to sign in too often."""
+
+    code = "too-many-tries"
+    default_message = "too many failed tries to sign in; wait ten seconds, then try again"
+    what_to_do = (
+        "Wait for as many seconds as `Retry-After` says, then sign in with the right token, or by a new link."
+    )
+
+
+class ForeignForm(ReceiverError):
+    """A form came that is of no page that was shown in this session: somebody else's page may have sent it."""
+
+    code = "foreign-form"
+    default_message = "this form is out of date or of another site; load the page again, then send it again"
+    what_to_do = (
+        "Load the page again in the browser, and send the form from there; only the receiver's own pages may."
+    )
+
+
 # What the request's head says
 
 

@@ -14,6 +14,8 @@ from tests.support.receiver import Receiver, running
 #: Debian's package for each program that a test may ask for.
 PACKAGES = {
     "caddy": "caddy",
+    "chromedriver": "chromium-driver",
+    "chromium": "chromium",
     "curl": "curl",
     "faketime": "faketime",
     "fish": "fish",
@@ -25,6 +27,7 @@ PACKAGES = {
     "mkfs.ext4": "e2fsprogs",
     "mkfs.xfs": "xfsprogs",
     "nft": "nftables",
+    "npm": "npm",
     "nginx": "nginx-light",
     "nsenter": "util-linux",
     "openssl": "openssl",

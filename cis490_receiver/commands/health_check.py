@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import random
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -24,14 +24,13 @@ from cis490_receiver.logfmt import event
 from cis490_receiver.models import wall_time
 from cis490_receiver.monitor import notify
 from cis490_receiver.monitor.alerts import raise_new
-from cis490_receiver.monitor.diagnosis import diagnose, is_watched
+from cis490_receiver.monitor.diagnosis import is_watched
 from cis490_receiver.monitor.facts import Facts
-from cis490_receiver.monitor.states import ACTIVE, count_states
-from cis490_receiver.monitor.symptoms import CANNOT_LOOK, GONE, SILENT, WHILE_WATCHED, Symptom
+from cis490_receiver.monitor.findings import Findings
+from cis490_receiver.monitor.symptoms import CANNOT_LOOK, WHILE_WATCHED, Symptom
 from cis490_receiver.policy.gate import age_text
 from cis490_receiver.state.base.alerts import Alert, AlertLog, Key, Outbox
 from cis490_receiver.state.base.marks import Heartbeat
-from cis490_receiver.state.base.notes import Mute
 
 log = logging.getLogger(__name__)
 
@@ -39,35 +38,16 @@ _NONE_SHIPS: Final = "no host ships any more, but for those that are muted, if a
 
 
 @dataclass(frozen=True, slots=True)
-class Findings:
-    """What one pass found."""
+class Pass:
+    """One run."""
 
-    facts: Facts
-    #: How many hosts are in each state (`monitor.states`).
-    states: dict[str, int]
-    symptoms: list[Symptom]
-    muted: Mapping[str, Mute]
+    findings: Findings
     new_alerts: list[Alert]
     #: Whether everything that had to be said was said.
     delivered: bool
 
-    @property
-    def loud(self) -> list[Symptom]:
-        """The symptoms that are not muted."""
-        return [symptom for symptom in self.symptoms if symptom.host_id not in self.muted]
 
-    @property
-    def looked(self) -> int:
-        """How many indexed episodes were looked at."""
-        return presence.looked if (presence := self.facts.receiver.presence) else 0
-
-    @property
-    def fleet_is_gone(self) -> bool:
-        """Whether hosts are gone and none ships any more."""
-        return self.states[GONE] > 0 and not self.states[ACTIVE] and not self.states[SILENT]
-
-
-def health_check(settings: Settings, backends: Backends, clock: Clock) -> Findings:
+def health_check(settings: Settings, backends: Backends, clock: Clock) -> Pass:
     """One pass: gather, diagnose, raise what is new, send it on.
 
     Raises:
@@ -75,22 +55,20 @@ def health_check(settings: Settings, backends: Backends, clock: Clock) -> Findin
     """
     now_ns = clock.now_ns()
     facts = _look(settings, backends, now_ns)
-    symptoms = diagnose(facts, settings)
-    muted = backends.mutes.active(now_ns)
+    findings = Findings.of(facts, settings, backends.mutes.active(now_ns))
     watched = {host.host_id for host in facts.hosts if is_watched(host, now_ns, settings)}
     retired = {host.host_id for host in facts.hosts if host.retired}
     new_alerts = _raise_new(
         backends.alerts,
-        symptoms,
+        findings.symptoms,
         now_ns,
-        muted=muted,
+        muted=findings.muted,
         may_end=lambda key: key[0] not in retired and (key[1] not in WHILE_WATCHED or key[0] in watched),
     )
     notify.to_syslog(new_alerts or [], settings.syslog_address)
     delivered = _notify_people(settings, backends.outbox, now_ns) and new_alerts is not None
     delivered = _leave_heartbeat(backends.heartbeat) and delivered
-    states = count_states(facts, settings, muted)
-    return Findings(facts, states, symptoms, muted, new_alerts or [], delivered)
+    return Pass(findings, new_alerts or [], delivered)
 
 
 def _look(settings: Settings, backends: Backends, now_ns: int) -> Facts:
@@ -109,7 +87,7 @@ def _look(settings: Settings, backends: Backends, now_ns: int) -> Facts:
 
 def _raise_new(
     alerts: AlertLog,
-    symptoms: list[Symptom],
+    symptoms: Iterable[Symptom],
     now_ns: int,
     *,
     muted: Container[str | None],
@@ -162,17 +140,17 @@ def command(quiet: bool, as_json: bool) -> None:
     backends = use_episodes(settings)
     logfmt.configure(settings.log_level)
     try:
-        findings = health_check(settings, backends, SystemClock())
+        ran = health_check(settings, backends, SystemClock())
     except (ReceiverError, OSError) as exc:
         fail("could not look", exc, hint=_free_space(backends))
     if as_json:
-        click.echo(json.dumps(_as_dict(findings), indent=2))
+        click.echo(json.dumps(_as_dict(ran), indent=2))
     elif quiet:
-        for alert in findings.new_alerts:
+        for alert in ran.new_alerts:
             click.echo(notify.alert_line(alert))
     else:
-        _print(findings)
-    raise SystemExit(1 if findings.loud or not findings.delivered else 0)
+        _print(ran.findings, ran.new_alerts)
+    raise SystemExit(1 if ran.findings.loud or not ran.delivered else 0)
 
 
 def _free_space(backends: Backends) -> str:
@@ -183,33 +161,14 @@ def _free_space(backends: Backends) -> str:
     return "" if free_bytes is None else f"{free_bytes / 2**20:.0f} MiB free in {backends.place.name}"
 
 
-def _as_dict(findings: Findings) -> dict[str, Any]:
-    return {
-        "at_wall": wall_time(findings.facts.now_ns),
-        "hosts": len(findings.facts.hosts),
-        "hosts_by_state": findings.states,
-        "episodes": findings.facts.receiver.episodes,
-        "episodes_looked_at": findings.looked,
-        "fleet_gone": findings.fleet_is_gone,
-        "symptoms": [
-            {
-                "host_id": symptom.host_id,
-                "symptom": symptom.name,
-                "since_wall": wall_time(symptom.since_ns),
-                "evidence": symptom.evidence,
-                "remedy": symptom.remedy,
-                "muted": symptom.host_id in findings.muted,
-            }
-            for symptom in findings.symptoms
-        ],
-        "new_alerts": [
-            {"host_id": alert.host_id, "symptom": alert.symptom, "state": alert.state}
-            for alert in findings.new_alerts
-        ],
-    }
+def _as_dict(ran: Pass) -> dict[str, Any]:
+    new = [
+        {"host_id": alert.host_id, "symptom": alert.symptom, "state": alert.state} for alert in ran.new_alerts
+    ]
+    return ran.findings.as_dict() | {"new_alerts": new}
 
 
-def _print(findings: Findings) -> None:
+def _print(findings: Findings, new_alerts: list[Alert]) -> None:
     """For people; click leaves the colours out where no terminal shows them."""
     if not findings.symptoms:
         well = "nothing is wrong, and no host has shipped yet"
@@ -231,7 +190,7 @@ def _print(findings: Findings) -> None:
         click.secho("the whole fleet is gone: " + _NONE_SHIPS, fg="red", bold=True)
     click.echo(
         f"{_hosts(findings.states)}, {_episodes(findings)}; {_count(len(findings.loud), 'symptom')}, "
-        f"{_count(len(findings.new_alerts), 'new alert')}"
+        f"{_count(len(new_alerts), 'new alert')}"
     )
 
 
@@ -239,7 +198,7 @@ def _episodes(findings: Findings) -> str:
     return f"{findings.looked} of {_count(findings.facts.receiver.episodes, 'episode')} looked at"
 
 
-def _hosts(states: dict[str, int]) -> str:
+def _hosts(states: Mapping[str, int]) -> str:
     """Such as ``4 hosts (3 active, 1 retired)``."""
     each = ", ".join(f"{count} {state}" for state, count in states.items() if count)
     return f"{_count(sum(states.values()), 'host')} ({each or 'none seen yet'})"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -42,6 +43,11 @@ class HostFacts:
     #: The last upload that was refused for want of a commit.
     unstamped_refusal_at_ns: int | None = None
     last_refusal_code: str | None = None
+    #: Refusals within the look-back, by error code.
+    refusals: Mapping[str, int] = field(default_factory=dict)
+    #: Stored, of all times.
+    episodes: int = 0
+    size_bytes: int = 0
     report_at_ns: int | None = None
     report_failed: tuple[str, ...] = ()
     #: The retirement in force.
@@ -161,9 +167,7 @@ def _host_facts(
     refused = [fact for fact in recent if fact.status >= 400]
     last_stored = summary.last_received_at_ns if summary else None
     stored_recently = last_stored is not None and last_stored >= recent_ns
-    codes: dict[str, int] = {}
-    for fact in refused:
-        codes[fact.code] = codes.get(fact.code, 0) + 1
+    codes = Counter(fact.code for fact in refused)
     return HostFacts(
         host_id=host_id,
         first_stored_at_ns=summary.first_received_at_ns if summary else None,
@@ -179,6 +183,9 @@ def _host_facts(
             (fact.received_at_ns for fact in others if fact.code == "missing-commit"), None
         ),
         last_refusal_code=next((fact.code for fact in others if fact.status >= 400), None),
+        refusals=Counter(fact.code for fact in others if fact.status >= 400),
+        episodes=summary.episodes if summary else 0,
+        size_bytes=summary.size_bytes if summary else 0,
         report_at_ns=_time_of(report) if report else None,
         report_failed=tuple(failed_checks(report.doctor)) if report else (),
         retired=retirement if retirement and retirement.holds(last_stored) else None,

@@ -40,6 +40,10 @@ class Limits:
     seconds: float = 2.0
 
 
+#: What a glance looks at, which is the same each time: a fault that chance shows would come and go.
+GLANCE: Final = Limits(others=0, files=0, seconds=0.5)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Presence:
     """What a run saw."""

@@ -69,14 +69,26 @@ class Authenticator:
         )
 
     def _check_bearer(self, authorization: str) -> Token | None:
-        if self._fleet is None and self._tokens is None:
+        if self.is_open:
             return None
         scheme, _, presented = authorization.strip().partition(" ")
         if scheme.lower() != "bearer" or not presented.strip():
             raise MissingToken
         # Digests are compared, as bytes: the time tells neither a token's length nor how much of it was
         # right, and a header of any bytes at all is merely wrong.
-        digest = _digest(presented.strip(), "latin-1")
+        return self.identify(_digest(presented.strip(), "latin-1"))
+
+    @property
+    def is_open(self) -> bool:
+        """Whether no token is configured, so that everybody may come in."""
+        return self._fleet is None and self._tokens is None
+
+    def identify(self, digest: bytes) -> Token | None:
+        """The token whose SHA-256 is `digest`; None for the fleet's.
+
+        Raises:
+            BadToken: it is another, or one that has expired.
+        """
         if self._fleet is not None and hmac.compare_digest(digest, _digest(self._fleet, "utf-8")):
             return None
         token = self._tokens.find(digest.hex()) if self._tokens else None
@@ -84,11 +96,21 @@ class Authenticator:
             raise BadToken
         return token
 
+    @property
+    def fleet_digest(self) -> bytes | None:
+        """The SHA-256 of the fleet's token; None where there is none."""
+        return None if self._fleet is None else _digest(self._fleet, "utf-8")
+
     def _certificate(self, headers: Headers, remote_address: str) -> ClientCertificate:
         """What the proxy vouches for; anybody else may write what they like into the headers."""
         if remote_address and remote_address not in self._proxies:
             return ClientCertificate()
         return ClientCertificate.of(headers)
+
+
+def digest_of_text(text: str) -> bytes:
+    """The SHA-256 of a token as it was typed into a form."""
+    return _digest(text.strip(), "utf-8")
 
 
 def _digest(text: str, encoding: str) -> bytes:

@@ -17,7 +17,8 @@ from typing import Any, Final
 from cis490_receiver.files import atomic
 from cis490_receiver.files.lines import lines_backwards
 from cis490_receiver.logfmt import event
-from cis490_receiver.state.base.alerts import Alert, Key, Verdict
+from cis490_receiver.state import past_alerts
+from cis490_receiver.state.base.alerts import Alert, AlertPage, Key, Verdict
 from cis490_receiver.state.failing import storage_failures
 
 log = logging.getLogger(__name__)
@@ -71,6 +72,11 @@ class AlertFile:
                 yield Alert.from_line(line)
             except ValueError:
                 continue
+
+    def page(self, *, limit: int, cursor: str | None) -> AlertPage:
+        """See `AlertLog.page`. Two generations are kept."""
+        with storage_failures():
+            return past_alerts.page((self.path, self._previous), limit=limit, cursor=cursor)
 
     def lasting(self) -> dict[Key, str]:
         """See `AlertLog.lasting`."""

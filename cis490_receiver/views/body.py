@@ -17,6 +17,7 @@ from gunicorn.http.errors import ParseException
 from werkzeug.wrappers import Request
 
 from cis490_receiver.errors import BodyMalformed, BodyTimeout, BodyTruncated, EpisodeTooLarge
+from cis490_receiver.policy.headers import body_length
 from cis490_receiver.serving.direct import DirectStream
 
 #: A body up to this size is on its way as a whole before its head is judged.
@@ -152,6 +153,21 @@ def request_body(
     )
     request.environ[_ENVIRON_KEY] = body
     return body
+
+
+def read_whole(request: Request, limit: int) -> bytes:
+    """The body, of at most `limit` bytes.
+
+    Raises:
+        EpisodeTooLarge: it is larger.
+        ReceiverError: it is cut short, malformed or too slow.
+    """
+    body = request_body(request, body_length(request.headers, limit), limit, lambda: None)
+    buffer = bytearray(64 * 1024)
+    pieces = []
+    while (count := body.readinto(memoryview(buffer))) > 0:
+        pieces.append(bytes(buffer[:count]))
+    return b"".join(pieces)
 
 
 def spare_the_answer(request: Request, response: Response) -> Response:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Final
 
-from flask import Flask, Response
+from flask import Response
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 
 from cis490_receiver import errors
@@ -19,6 +19,8 @@ STATUS: Final[dict[type[errors.ReceiverError], int]] = {
     errors.BadToken: 401,
     errors.ScopeMissing: 403,
     errors.HostMismatch: 403,
+    errors.TooManyTries: 429,
+    errors.ForeignForm: 403,
     errors.BadRequest: 400,
     errors.BadSuffix: 400,
     errors.BadEpisodeName: 400,
@@ -57,6 +59,7 @@ STATUS: Final[dict[type[errors.ReceiverError], int]] = {
 
 #: When to try again, in seconds.
 RETRY_AFTER: Final[dict[type[errors.ReceiverError], int]] = {
+    errors.TooManyTries: 10,
     errors.GateUnavailable: 60,
     errors.DiskReserve: 300,
     errors.StorageFull: 300,
@@ -99,11 +102,6 @@ def answer_any(exc: Exception) -> Response:
         return _http_exception(exc)
     log.error(event(errors.InternalError.code, kind=type(exc).__name__), exc_info=exc)
     return answer(errors.InternalError())
-
-
-def init_app(app: Flask) -> None:
-    """Answer every failure of `app` in JSON."""
-    app.register_error_handler(Exception, answer_any)
 
 
 def _http_exception(exc: HTTPException) -> Response:

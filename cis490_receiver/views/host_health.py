@@ -27,9 +27,8 @@ from cis490_receiver.errors import (
 )
 from cis490_receiver.index.base import ReportStore
 from cis490_receiver.logfmt import event
-from cis490_receiver.policy.headers import body_length
 from cis490_receiver.views.answers import json_answer
-from cis490_receiver.views.body import request_body
+from cis490_receiver.views.body import read_whole
 from cis490_receiver.views.openapi import parameters, schemas
 from cis490_receiver.views.openapi.declaration import JSON, Answer, Body, operation
 from cis490_receiver.views.wiring import Services, authenticate
@@ -138,12 +137,6 @@ def _read_body() -> bytes:
         ReceiverError: it is cut short, malformed or too slow.
     """
     try:
-        length = body_length(request.headers, MAX_REPORT_BYTES)
-        body = request_body(request, length, MAX_REPORT_BYTES)
-        buffer = bytearray(64 * 1024)
-        pieces = []
-        while (count := body.readinto(memoryview(buffer))) > 0:
-            pieces.append(bytes(buffer[:count]))
+        return read_whole(request, MAX_REPORT_BYTES)
     except EpisodeTooLarge:
         raise ReportTooLarge(None, max_report_bytes=MAX_REPORT_BYTES) from None
-    return b"".join(pieces)

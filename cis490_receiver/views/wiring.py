@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from werkzeug.wrappers import Request
 
 from cis490_receiver.clock import Clock
 from cis490_receiver.config import Settings
 from cis490_receiver.index.base import EpisodeIndex, RejectionLog, ReportStore
+from cis490_receiver.monitor.watch import Watch
 from cis490_receiver.policy.auth import Authenticator, Principal
 from cis490_receiver.policy.gate import VersionGate
+from cis490_receiver.policy.sessions import Session, Sessions
+from cis490_receiver.policy.slowdown import Slowdown
 from cis490_receiver.state.base.alerts import AlertLog
 from cis490_receiver.state.base.marks import Heartbeat
-from cis490_receiver.state.base.notes import Mutes
+from cis490_receiver.state.base.notes import Mutes, Retirements
+from cis490_receiver.state.base.signing_in import SignInCodes
 from cis490_receiver.storage.base import EpisodeStore
 from cis490_receiver.views.upload_metrics import UploadMetrics
 
@@ -35,13 +40,31 @@ class Services:
     alerts: AlertLog
     mutes: Mutes
     heartbeat: Heartbeat
+    retirements: Retirements
+    watch: Watch
+    sessions: Sessions
+    codes: SignInCodes
+    slowdown: Slowdown
     uploads: UploadMetrics
 
 
+SESSION_COOKIE: Final = "cis490_session"
+
+
+def session_of(services: Services, request: Request) -> Session | None:
+    """The browser session that `request` belongs to."""
+    cookie = request.cookies.get(SESSION_COOKIE)
+    return services.sessions.read(cookie, services.clock.now_ns()) if cookie else None
+
+
 def authenticate(services: Services, request: Request) -> Principal:
-    """Who sent `request`.
+    """Who sent `request`. A browser's session will do where nothing is changed.
 
     Raises:
         MissingToken, BadToken: nobody who may come in.
     """
+    if "Authorization" not in request.headers and request.method in ("GET", "HEAD"):
+        session = session_of(services, request)
+        if session is not None:
+            return session.principal
     return services.authenticator.authenticate(request.headers, request.remote_addr or "")

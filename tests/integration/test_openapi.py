@@ -76,7 +76,7 @@ def test_every_error_has_a_status_and_what_to_do_and_a_request_that_may_get_it(a
     kinds = kinds_of_error() - NOT_OF_HTTP
     assert kinds == set(STATUS)
     assert {kind for kind in kinds if not kind.what_to_do.endswith(".")} == set()
-    named = {*document.ANYWHERE, *document.NOWHERE}
+    named = {*document.ANYWHERE, *document.NOWHERE, *document.FORMS}
     for _, _, declared in document.operations(app):
         named |= set(document.raised_by(declared))
     assert kinds - named == set(), "name it among the `errors` of the routes that may raise it"

@@ -71,6 +71,14 @@ class Verdict:
     lasting: Mapping[Key, str]
 
 
+@dataclass(frozen=True, slots=True)
+class AlertPage:
+    """Alerts, newest first, and the opaque cursor of the next page (None at the end)."""
+
+    alerts: Sequence[Alert]
+    next: str | None
+
+
 class AlertLog(Protocol):
     """The alerts of one receiver. Any number of processes may use it at once."""
 
@@ -85,6 +93,16 @@ class AlertLog(Protocol):
 
         Raises:
             StorageFailed: the alerts could not be written, and none of them was.
+        """
+        ...
+
+    def page(self, *, limit: int, cursor: str | None) -> AlertPage:
+        """The newest `limit` alerts that come after `cursor`, which stays good while alerts are raised. What it leads
+        to may not be kept any more.
+
+        Raises:
+            BadRequest: `cursor` is none that this log gave.
+            StorageFailed: they cannot be read.
         """
         ...
 

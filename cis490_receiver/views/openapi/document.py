@@ -32,6 +32,8 @@ _Error = type[errors.ReceiverError]
 ANYWHERE: Final[tuple[_Error, ...]] = (errors.BadRequest, errors.InternalError)
 #: What a request may be answered whose path or method no route has.
 NOWHERE: Final[tuple[_Error, ...]] = (errors.NotFound, errors.MethodNotAllowed)
+#: What only the forms of the pages are answered, which are no part of the interface for programs.
+FORMS: Final[tuple[_Error, ...]] = (errors.ForeignForm, errors.TooManyTries)
 _NOT_LET_IN: Final[Mapping[Access, tuple[_Error, ...]]] = {
     "everybody": (),
     "any token": (errors.MissingToken, errors.BadToken),

@@ -12,6 +12,8 @@ from cis490_receiver.archive.tar import Kind
 from cis490_receiver.filters import Filter
 from cis490_receiver.index.base import HostSummary, PastReport
 from cis490_receiver.models import Episode, Report
+from cis490_receiver.monitor import symptoms
+from cis490_receiver.state.base.alerts import Alert
 from cis490_receiver.views.openapi.declaration import Schema
 
 TEXT: Final[Schema] = {"type": "string"}
@@ -54,6 +56,14 @@ _FIELDS: Final[Mapping[str, str]] = {
     "last_code_commit": "the commit that recorded it",
     "doctor": "the report as the host sent it",
     "failed": "names of the checks that failed",
+    "at_wall": f"when it was raised: {_WALL}",
+    "at_ns": "the same in nanoseconds since the epoch",
+    "hour": "the hour that it counts for, YYYY-MM-DDTHHZ",
+    "state": "raised or recovered",
+    "symptom": "what is wrong",
+    "since_wall": f"since when it is so: {_WALL}",
+    "evidence": "what was seen",
+    "remedy": "what to do",
     **{declared.name: declared.doc for declared in stamps.DECLARED},
 }
 _JSON_TYPES: Final[Mapping[Any, str]] = {
@@ -153,6 +163,24 @@ COMPONENTS: Final[Mapping[str, Schema]] = {
         next={**nullable("string"), "description": "`cursor` of the next page; null at the end"},
     ),
     "Host": _of_class(HostSummary, first_received_at_wall=TEXT, last_received_at_wall=TEXT),
+    "Alert": _of_class(Alert),
+    "Symptom": record(
+        host_id=nullable("string"),
+        symptom={"type": "string", "enum": list(symptoms.NAMES)},
+        since_wall=TEXT,
+        evidence=TEXT,
+        remedy=TEXT,
+        muted={"type": "boolean"},
+    ),
+    "Findings": record(
+        at_wall=TEXT,
+        hosts=INTEGER,
+        hosts_by_state={"type": "object", "additionalProperties": INTEGER},
+        episodes=INTEGER,
+        episodes_looked_at=INTEGER,
+        fleet_gone={"type": "boolean"},
+        symptoms=listed(reference("Symptom")),
+    ),
     "Report": _of_class(Report),
     "PastReport": _of_class(PastReport),
     "Member": record(
