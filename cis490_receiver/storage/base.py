@@ -132,7 +132,7 @@ class Held(Protocol):
         ...
 
     def open(self) -> BinaryIO:
-        """The stored bytes, from the first one on."""
+        """The stored bytes, from the first one on. The stream is closed when the episode is let go, by nobody else."""
         ...
 
     def stamps(self) -> Stamps | None:

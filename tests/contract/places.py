@@ -1,0 +1,112 @@
+"""The places that the contract is tried on, and what the tests put there."""
+
+from __future__ import annotations
+
+import hashlib
+import multiprocessing
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+from cis490_receiver.backends import Backends, open_backends
+from cis490_receiver.config import Settings
+from cis490_receiver.models import Episode, EpisodeKey, Upload
+from cis490_receiver.stamps import Stamps
+from cis490_receiver.storage.base import EpisodeStore, Incoming
+
+NOW_NS: Final = 1_800_000_000 * 10**9
+SECOND_NS: Final = 10**9
+HOUR_NS: Final = 3600 * SECOND_NS
+#: Longer than any step here takes on a busy machine.
+PATIENCE_SECONDS: Final = 60.0
+
+
+class Place(Protocol):
+    """A place of one kind. It can be pickled, so that another process finds the same."""
+
+    def open(self) -> Backends:
+        """All that is kept there, as a process finds it that starts now."""
+        ...
+
+
+@dataclass(frozen=True)
+class Local:
+    """The local disk."""
+
+    folder: Path
+
+    def open(self) -> Backends:
+        """See `Place.open`."""
+        tokens = self.folder.with_name("tokens.toml")
+        return open_backends(Settings(data_dir=self.folder, tokens_file=tokens, disk_reserve_bytes=0))
+
+
+IMPLEMENTATIONS: Final[tuple[Callable[[Path], Place], ...]] = (Local,)
+
+_SPAWN: Final = multiprocessing.get_context("spawn")
+
+
+def in_processes(what: Callable[..., None], calls: Sequence[tuple[Any, ...]]) -> None:
+    """Run `what` with each of `calls` in a process of its own, at once; all must end well."""
+    started = _SPAWN.Barrier(len(calls))
+    processes = [_SPAWN.Process(target=_at_once, args=(started, what, call)) for call in calls]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(PATIENCE_SECONDS)
+        if process.exitcode is None:
+            process.kill()
+    assert [process.exitcode for process in processes] == [0] * len(calls)
+
+
+def _at_once(started: Any, what: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+    started.wait()
+    what(*arguments)
+
+
+def in_a_process_that_dies(what: Callable[..., None], *arguments: Any) -> None:
+    """Run `what`, which ends its process by ``os._exit(9)``, as a kill does."""
+    process = _SPAWN.Process(target=what, args=arguments)
+    process.start()
+    process.join(PATIENCE_SECONDS)
+    if process.exitcode is None:
+        process.kill()
+    assert process.exitcode == 9
+
+
+def key(number: int, host_id: str = "host") -> EpisodeKey:
+    return EpisodeKey(host_id, f"e{number:04d}")
+
+
+def content(number: int) -> bytes:
+    return f"content {number} ".encode() * 100
+
+
+def sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def append(incoming: Incoming, data: bytes) -> None:
+    """Commit `data` by way of a lent buffer."""
+    incoming.lend()[: len(data)] = data
+    incoming.commit(len(data))
+
+
+def store_one(store: EpisodeStore, name: EpisodeKey, data: bytes) -> bool:
+    """Publish and settle one episode; gives whether its name was free."""
+    with store.receive(name, Stamps()) as incoming:
+        append(incoming, data)
+        incoming.sync()
+        published = incoming.publish()
+        if published:
+            incoming.settle()
+        return published
+
+
+def record(number: int, host_id: str = "host") -> Episode:
+    """The record of the episode `number`, which came `number` seconds after `NOW_NS`."""
+    upload = Upload(key(number, host_id), sha256(content(number)))
+    return Episode.from_upload(
+        upload, size_bytes=len(content(number)), received_at_ns=NOW_NS + number * SECOND_NS
+    )
