@@ -113,6 +113,11 @@ def blueprint(services: Services) -> Blueprint:
             "The episode.",
             protocol.EPISODE_MEDIA_TYPE,
             Header("Repr-Digest", "SHA-256 of the whole episode (RFC 9530)."),
+            Header(
+                "X-Withdrawn",
+                "Of an episode that was withdrawn from the training set: why, percent-encoded.",
+                always=False,
+            ),
         ),
         errors=(*files.ERRORS, NotFound, errors.StorageFailed),
         example=_EXAMPLE,

@@ -33,10 +33,11 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """A header that an answer always has."""
+    """A header of an answer: one that it always has, or, as `doc` then says, only sometimes."""
 
     name: str
     doc: str
+    always: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -175,7 +175,7 @@ def _success(one: Answer) -> dict[str, Any]:
     made: dict[str, Any] = {"description": one.doc}
     if one.headers:
         made["headers"] = {
-            header.name: {"description": header.doc, "required": True, "schema": TEXT}
+            header.name: {"description": header.doc, "required": header.always, "schema": TEXT}
             for header in one.headers
         }
     if one.content_type is not None:

@@ -25,6 +25,7 @@ class Call:
         needs: who may call it.
         parameters: name, where it goes, what it looks like, what it means.
         answers: status and meaning of each success.
+        headers: name and meaning of each header that a success may have.
         refusals: status and code of each error that is its own.
     """
 
@@ -37,6 +38,7 @@ class Call:
     parameters: tuple[tuple[str, str, str, str], ...]
     body: str
     answers: tuple[tuple[str, str], ...]
+    headers: tuple[tuple[str, str], ...]
     refusals: tuple[tuple[str, tuple[str, ...]], ...]
     curl: str
 
@@ -53,14 +55,20 @@ class ErrorCode:
 
 
 def calls(document: Document) -> list[Call]:
-    """Every call but HEAD, which every GET has."""
+    """Every call but HEAD, which every GET has; those of one kind of thing stand together."""
     common = common_codes(document)
+    kinds = list(map(_kind, document["paths"]))
     return [
         _call(method.upper(), path, said, common)
-        for path, item in document["paths"].items()
+        for path, item in sorted(document["paths"].items(), key=lambda one: kinds.index(_kind(one[0])))
         for method, said in item.items()
         if method != "head"
     ]
+
+
+def _kind(path: str) -> str:
+    """The beginning of a path, such as ``/v1/episodes``."""
+    return "/".join(path.split("/")[:3])
 
 
 def error_codes(document: Document) -> list[ErrorCode]:
@@ -100,9 +108,20 @@ def _call(method: str, path: str, said: Mapping[str, Any], common: frozenset[str
         ),
         _body(said.get("requestBody")),
         tuple((status, _success(one)) for status, one in sorted(said["responses"].items()) if status < "400"),
+        _headers(said["responses"]),
         tuple((status, codes) for status, codes in kept if codes),
         said["x-codeSamples"][0]["source"],
     )
+
+
+def _headers(responses: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    found = {
+        name: one["description"]
+        for status, response in sorted(responses.items())
+        if status < "400"
+        for name, one in response.get("headers", {}).items()
+    }
+    return tuple(found.items())
 
 
 def _codes(said: Mapping[str, Any]) -> Iterator[tuple[str, list[str]]]:

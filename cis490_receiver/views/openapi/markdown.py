@@ -71,6 +71,8 @@ def _section(call: Call) -> Iterator[str]:
         yield f"Body: {call.body}\n"
     refusals = ((status, ", ".join(f"`{code}`" for code in codes)) for status, codes in call.refusals)
     yield _table(("status", "means"), [*call.answers, *refusals])
+    if call.headers:
+        yield _table(("header of the answer", "means"), ((f"`{name}`", doc) for name, doc in call.headers))
 
 
 def _errors(codes: Iterable[ErrorCode]) -> str:
