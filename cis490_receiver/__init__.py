@@ -151,9 +151,8 @@ def _create_app(settings: Settings, clock: Clock | None) -> Flask:
     app.extensions["cis490"] = services
     framing.init_app(app)
     failures.init_app(app)
-    for part in (system, episodes, listing, host_health, symptoms, pages):
+    for part in (system, episodes, listing, host_health, symptoms, pages, documentation):
         app.register_blueprint(part.blueprint(services))
-    app.register_blueprint(documentation.blueprint())
     looks = contents.Looks(services)
     app.register_blueprint(contents.blueprint(services, looks))
     app.register_blueprint(data.blueprint(services, looks))

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Any, Final
+from typing import Any
 
-from flask import Blueprint, Flask, Response, current_app, render_template, send_from_directory
+from flask import Blueprint, Flask, Response, current_app, request
 from markupsafe import Markup, escape
 
+from cis490_receiver.errors import ReceiverError
 from cis490_receiver.views.answers import json_answer
 from cis490_receiver.views.openapi import handbook, schemas
 from cis490_receiver.views.openapi.declaration import JSON, Answer, operation, page
 from cis490_receiver.views.openapi.document import make_document
-
-_HEADERS: Final = {
-    "Content-Security-Policy": "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; "
-    "img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
-}
+from cis490_receiver.views.pages import rendering
+from cis490_receiver.views.pages.visitor import Visitor, visitor_of
+from cis490_receiver.views.wiring import Services
 
 
 class _Description:
@@ -34,9 +31,9 @@ class _Description:
         return json_answer(self.document).get_data()
 
 
-def blueprint() -> Blueprint:
+def blueprint(services: Services) -> Blueprint:
     """The routes of the description."""
-    views = Blueprint("documentation", __name__, template_folder="templates")
+    views = Blueprint("documentation", __name__)
     views.add_app_template_filter(prose)
     description = _Description()
 
@@ -52,22 +49,25 @@ def blueprint() -> Blueprint:
 
     @views.get("/docs")
     @page
-    def docs() -> tuple[str, dict[str, str]]:
+    def docs() -> Response:
         document = description.document
-        html = render_template(
+        return rendering.page(
             "docs.html",
+            visitor=_visitor(services),
             calls=handbook.calls(document),
             common=sorted(handbook.common_codes(document)),
             errors=handbook.error_codes(document),
         )
-        return html, _HEADERS
-
-    @views.get("/static/docs.css")
-    @page
-    def style() -> Response:
-        return send_from_directory(f"{views.root_path}/static", "docs.css", max_age=300)
 
     return views
+
+
+def _visitor(services: Services) -> Visitor | None:
+    """Who looks at the page, which needs nobody to be let in."""
+    try:
+        return visitor_of(services, request)
+    except ReceiverError:
+        return None
 
 
 def prose(text: str) -> Markup:

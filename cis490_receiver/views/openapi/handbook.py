@@ -59,7 +59,7 @@ def calls(document: Document) -> list[Call]:
     common = common_codes(document)
     kinds = list(map(_kind, document["paths"]))
     return [
-        _call(method.upper(), path, said, common)
+        _call(method.upper(), path, said, common, document)
         for path, item in sorted(document["paths"].items(), key=lambda one: kinds.index(_kind(one[0])))
         for method, said in item.items()
         if method != "head"
@@ -91,7 +91,9 @@ def common_codes(document: Document) -> frozenset[str]:
     return frozenset(set.intersection(*each))
 
 
-def _call(method: str, path: str, said: Mapping[str, Any], common: frozenset[str]) -> Call:
+def _call(
+    method: str, path: str, said: Mapping[str, Any], common: frozenset[str], document: Document
+) -> Call:
     kept = [(status, tuple(code for code in codes if code not in common)) for status, codes in _codes(said)]
     return Call(
         method,
@@ -107,7 +109,11 @@ def _call(method: str, path: str, said: Mapping[str, Any], common: frozenset[str
             for one in said.get("parameters", [])
         ),
         _body(said.get("requestBody")),
-        tuple((status, _success(one)) for status, one in sorted(said["responses"].items()) if status < "400"),
+        tuple(
+            (status, _success(one, document))
+            for status, one in sorted(said["responses"].items())
+            if status < "400"
+        ),
         _headers(said["responses"]),
         tuple((status, codes) for status, codes in kept if codes),
         said["x-codeSamples"][0]["source"],
@@ -146,14 +152,22 @@ def _body(body: Mapping[str, Any] | None) -> str:
     return f"{body['description']} (`{next(iter(body['content']))}`)" if body else ""
 
 
-def _success(response: Mapping[str, Any]) -> str:
+def _success(response: Mapping[str, Any], document: Document) -> str:
     content = response.get("content")
     if not content:
         return str(response["description"])
     kind, media = next(iter(content.items()))
-    members = media["schema"].get("properties")
+    members = _members(media["schema"], document)
     shown = f" `{kind}`" if not members else f" Members: {', '.join(f'`{name}`' for name in members)}."
     return f"{response['description']}{shown}"
+
+
+def _members(schema: Mapping[str, Any], document: Document) -> list[str]:
+    """The names of an object's members, wherever the schema has them."""
+    if "$ref" in schema:
+        return _members(document["components"]["schemas"][schema["$ref"].rpartition("/")[2]], document)
+    both = [name for part in schema.get("allOf", []) for name in _members(part, document)]
+    return [*both, *schema.get("properties", {})]
 
 
 def looks(schema: Mapping[str, Any]) -> str:

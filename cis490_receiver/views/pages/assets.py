@@ -15,7 +15,7 @@ from cis490_receiver.errors import NotFound
 from cis490_receiver.views.openapi import declaration
 
 _PACKAGE: Final = "cis490_receiver.views"
-_NAMES: Final = ("pages.css", "data.css", "pages.js", "icon.svg")
+_NAMES: Final = ("pages.css", "data.css", "docs.css", "pages.js", "icon.svg")
 _TYPES: Final = {
     "css": "text/css; charset=utf-8",
     "js": "text/javascript; charset=utf-8",
