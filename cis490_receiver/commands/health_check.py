@@ -96,9 +96,7 @@ def _raise_new(
     """See `raise_new`; None when the alerts could not be written."""
     try:
         return raise_new(alerts, symptoms, now_ns, muted=muted, may_end=may_end)
-    except StorageFailed as exc:
-        remedy = "make room; the next run raises what is new"
-        log.error(event("alerts-not-written", reason=exc.reason, remedy=remedy))
+    except StorageFailed:
         return None
 
 

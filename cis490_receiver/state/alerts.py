@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from cis490_receiver.errors import StorageFailed
 from cis490_receiver.files import atomic
 from cis490_receiver.files.lines import lines_backwards
 from cis490_receiver.logfmt import event
@@ -41,8 +42,12 @@ class AlertFile:
 
     def update(self, judge: Callable[[Mapping[Key, str], Iterable[Alert]], Verdict]) -> Verdict:
         """See `AlertLog.update`."""
-        with storage_failures():
+        try:
             return self._update(judge)
+        except OSError as exc:
+            remedy = "make room; the next run raises what is new"
+            log.error(event("alerts-not-written", file=self.path.name, reason=exc.strerror, remedy=remedy))
+            raise StorageFailed from exc
 
     def _update(self, judge: Callable[[Mapping[Key, str], Iterable[Alert]], Verdict]) -> Verdict:
         with atomic.locked_file(self.path) as fd:

@@ -92,7 +92,7 @@ class AlertLog(Protocol):
         cannot be kept is merely logged, since nobody would be told of the alerts after an error.
 
         Raises:
-            StorageFailed: the alerts could not be written, and none of them was.
+            StorageFailed: the alerts could not be written, and none of them was; the log says why.
         """
         ...
 
