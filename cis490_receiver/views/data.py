@@ -7,10 +7,9 @@ from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import urlencode
 
-from flask import Blueprint, Response, render_template, request, send_from_directory
+from flask import Blueprint, Response, request
 from markupsafe import Markup
 
-from cis490_receiver import page as text
 from cis490_receiver import protocol
 from cis490_receiver.errors import BadRequest
 from cis490_receiver.filters import FILTERS, Filters
@@ -19,9 +18,15 @@ from cis490_receiver.policy.query import parse_filters
 from cis490_receiver.stamps import KIND
 from cis490_receiver.times import parse_moment
 from cis490_receiver.views import charts, make_up
-from cis490_receiver.views.contents import Looks
+from cis490_receiver.views.answers import json_answer
+from cis490_receiver.views.browser import wants_page
+from cis490_receiver.views.contents import Looks, as_json
+from cis490_receiver.views.listing import records
 from cis490_receiver.views.openapi.declaration import page
-from cis490_receiver.views.wiring import Services, authenticate
+from cis490_receiver.views.pages.rendering import page as html
+from cis490_receiver.views.pages.rendering import page_or_json
+from cis490_receiver.views.pages.visitor import visitor_of
+from cis490_receiver.views.wiring import Services
 
 #: How much a page holds at most: it stays below 100 KB with 200 hosts.
 RECENT: Final = 25
@@ -35,42 +40,38 @@ META_CHARACTERS: Final = 20_000
 _ALL: Final = 1 << 62
 #: What a form sends.
 _ARGUMENTS: Final = (*FILTERS, "cursor", "hosts")
-_HEADERS: Final = {
-    "Content-Security-Policy": "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; "
-    "frame-ancestors 'none'",
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
-    "Cache-Control": "no-store",
-}
 
 
 def blueprint(services: Services, looks: Looks) -> Blueprint:
-    """The pages, and their style sheet."""
+    """The pages."""
     views = Blueprint("data", __name__, template_folder="templates")
-    views.add_app_template_filter(text.size, "size")
-    views.add_app_template_filter(lambda number: f"{number:,}", "number")
 
     @views.get("/data")
     @page
-    def data() -> tuple[str, int, dict[str, str]]:
-        authenticate(services, request).require("read")
+    def data() -> Response:
+        visitor = visitor_of(services, request)
         # A form sends what was left empty, too.
         arguments = {name: value.strip() for name, value in request.args.items() if value.strip()}
+        if not wants_page(request):
+            return json_answer(_as_json(services, arguments))
         try:
             shown, status = _shown(services, arguments), 200
         except BadRequest as exc:
             shown, status = {"problem": exc.message}, 400
-        return render_template("data.html", arguments=arguments, filters=FILTERS, **shown), status, _HEADERS
+        return html("data.html", status, visitor=visitor, arguments=arguments, filters=FILTERS, **shown)
 
     @views.get("/data/<host_id>/<episode_id>")
     @page
-    def episode(host_id: str, episode_id: str) -> tuple[str, int, dict[str, str]]:
-        authenticate(services, request).require("read")
+    def episode(host_id: str, episode_id: str) -> Response:
+        visitor = visitor_of(services, request)
         record, contents = looks.look(host_id, episode_id)
         meta = json.dumps(contents.meta, indent=2, ensure_ascii=False) if contents.meta is not None else None
-        html = render_template(
+        return page_or_json(
             "episode.html",
+            visitor,
+            lambda: as_json(record, contents),
             episode=record,
+            withdrawal=services.index.withdrawal(record.key),
             contents=contents,
             meta=meta and meta[:META_CHARACTERS],
             meta_is_cut=meta is not None and len(meta) > META_CHARACTERS,
@@ -78,14 +79,27 @@ def blueprint(services: Services, looks: Looks) -> Blueprint:
             download=protocol.episode_path(record.host_id, record.episode_id),
             json_path=f"/v1/episodes/{record.host_id}/{record.episode_id}/contents",
         )
-        return html, 200, _HEADERS
-
-    @views.get("/static/data.css")
-    @page
-    def style() -> Response:
-        return send_from_directory(f"{views.root_path}/static", "data.css", max_age=300)
 
     return views
+
+
+def _as_json(services: Services, arguments: Mapping[str, str]) -> dict[str, Any]:
+    """What a program gets that asks for the page.
+
+    Raises:
+        BadRequest: one of `arguments` cannot be used.
+    """
+    filters = parse_filters(arguments, _ARGUMENTS)
+    recent = services.index.page(filters, limit=RECENT, cursor=arguments.get("cursor"))
+    kinds = services.index.totals(filters, KIND, limit=_ALL)
+    return {
+        "totals": [
+            dict(total.group) | {"episodes": total.episodes, "size_bytes": total.size_bytes}
+            for total in kinds
+        ],
+        "episodes": records(recent, filters),
+        "next": recent.next,
+    }
 
 
 def _shown(services: Services, arguments: Mapping[str, str]) -> dict[str, Any]:

@@ -42,8 +42,16 @@ def page_or_json(
     return page(template, visitor=visitor, **context)
 
 
-def page(template: str, status: int = 200, *, visitor: Visitor | None = None, **context: Any) -> Response:
-    """The page that `template` makes of `context`. Without a `visitor` nothing of the fleet is on it."""
+def page(
+    template: str,
+    status: int = 200,
+    *,
+    visitor: Visitor | None = None,
+    navigated: bool = False,
+    **context: Any,
+) -> Response:
+    """The page that `template` makes of `context`. Without a `visitor` nothing of the fleet is on it, nor the way to
+    the other pages unless it is `navigated`."""
     known = {rule.rule for rule in current_app.url_map.iter_rules()}
     text = render_template(
         template,
