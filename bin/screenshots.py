@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 import sys
 import tempfile
 import time
@@ -64,6 +66,12 @@ def main() -> None:
         finally:
             receiver.end()
     for path in sorted(TARGET.glob("*.png")):
+        if shutil.which("pngquant"):
+            # A third of the size, and no difference that a person sees.
+            subprocess.run(
+                ["pngquant", "--force", "--skip-if-larger", "--strip", "--output", path, "128", path],
+                check=False,
+            )
         print(path.relative_to(ROOT))
 
 

@@ -78,6 +78,7 @@ def _create_app(settings: Settings, clock: Clock | None) -> Flask:
     from cis490_receiver.backends import open_backends
     from cis490_receiver.clock import SystemClock
     from cis490_receiver.commands import register
+    from cis490_receiver.monitor.arrivals import RecentArrivals
     from cis490_receiver.monitor.watch import Watch
     from cis490_receiver.policy.auth import Authenticator
     from cis490_receiver.policy.gate import VersionGate
@@ -120,6 +121,7 @@ def _create_app(settings: Settings, clock: Clock | None) -> Flask:
         store=backends.store,
         inventory=backends.inventory,
         index=backends.index,
+        arrivals=RecentArrivals(backends.index),
         rejections=backends.rejections,
         reports=backends.reports,
         mutes=backends.mutes,

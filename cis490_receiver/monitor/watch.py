@@ -18,6 +18,7 @@ from cis490_receiver.filters import Filters
 from cis490_receiver.index.base import EpisodeIndex, RejectionLog, ReportStore
 from cis490_receiver.models import wall_time
 from cis490_receiver.monitor import heartbeat, presence
+from cis490_receiver.monitor.arrivals import HOURS, RecentArrivals
 from cis490_receiver.monitor.facts import HOUR_NS, HostFacts, gather
 from cis490_receiver.monitor.findings import Findings, symptom_dict
 from cis490_receiver.monitor.health import RANK, Health, health_of
@@ -28,8 +29,6 @@ from cis490_receiver.state.base.marks import Heartbeat, Memo
 from cis490_receiver.state.base.notes import Mute, Mutes, Retirements
 from cis490_receiver.storage.base import EpisodeStore, Inventory
 
-#: How many hours of arrivals are shown.
-HOURS: Final = 24
 _DAY_NS: Final = 24 * HOUR_NS
 _DAYS_TO_ACT: Final = 3
 
@@ -179,6 +178,7 @@ class Watch:
     store: EpisodeStore
     inventory: Inventory
     index: EpisodeIndex
+    arrivals: RecentArrivals
     rejections: RejectionLog
     reports: ReportStore | None
     mutes: Mutes
@@ -226,7 +226,7 @@ class Watch:
         findings = self.findings(now_ns)
         gate = findings.facts.receiver.gate
         behind = _positions(gate)
-        arrivals = self.index.arrivals(now_ns - HOURS * HOUR_NS, HOUR_NS, HOURS)
+        arrivals = self.arrivals.by_hour(now_ns)
         symptoms: dict[str | None, list[Symptom]] = {}
         for symptom in findings.symptoms:
             symptoms.setdefault(symptom.host_id, []).append(symptom)
