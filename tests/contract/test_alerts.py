@@ -9,6 +9,7 @@ from functools import partial
 import pytest
 
 from cis490_receiver.backends import Backends
+from cis490_receiver.errors import BadRequest
 from cis490_receiver.models import wall_time
 from cis490_receiver.state.base.alerts import RAISED, Alert, Key, Verdict, hour_of
 from tests.contract.places import HOUR_NS, NOW_NS, SECOND_NS, Place, in_a_process_that_dies, in_processes
@@ -128,3 +129,18 @@ def test_while_one_sends_another_does_not(place: Place, backends: Backends) -> N
 
     assert backends.outbox.deliver(send, after_ns=0)
     assert other.told == []
+
+
+def test_pages_are_newest_first_and_a_cursor_stays_good_while_alerts_are_raised(
+    place: Place, backends: Backends
+) -> None:
+    note(backends, *map(alert, range(5)))
+    first = backends.alerts.page(limit=2, cursor=None)
+    assert list(first.alerts) == [alert(4), alert(3)]
+    note(backends, alert(5))
+    second = place.open().alerts.page(limit=2, cursor=first.next)
+    assert list(second.alerts) == [alert(2), alert(1)]
+    last = backends.alerts.page(limit=2, cursor=second.next)
+    assert list(last.alerts) == [alert(0)] and last.next is None
+    with pytest.raises(BadRequest):
+        backends.alerts.page(limit=2, cursor="!")

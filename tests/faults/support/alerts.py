@@ -92,7 +92,7 @@ def _run(data: Path, minute: int) -> tuple[set[Key], set[Key], set[tuple[str, st
     if len(set(sent)) != len(sent):
         raise Broken(f"people were told twice at once: {sent}")
     fresh = {_key(alert.to_line()[:-1]) for alert in found.new_alerts}
-    return fresh, set(sent), {(str(symptom.host_id), symptom.name) for symptom in found.symptoms}
+    return fresh, set(sent), {(str(symptom.host_id), symptom.name) for symptom in found.findings.symptoms}
 
 
 def _keys(data: Path, *, torn_from: int | None = None) -> list[Key]:

@@ -149,7 +149,7 @@ def telling(note: Note) -> Iterator[None]:
 
 def run_check(
     data: Path, minute: int, note: Note, *, generation_bytes: int = GENERATION_BYTES
-) -> health_check.Findings:
+) -> health_check.Pass:
     """A run of health-check at `minute`."""
     settings = settings_of(data)
     alerts = AlertFile(data, generation_bytes=generation_bytes)
