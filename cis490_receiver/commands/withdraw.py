@@ -44,9 +44,7 @@ class _Chosen:
 
 @click.command(
     "withdraw",
-    epilog=example(
-        'cis490-receiver withdraw --commit 4fc… --since 7d --why "clock of the VM was wrong" --dry-run'
-    ),
+    epilog=example('cis490-receiver withdraw --host lab-07 --since 7d --why "its clock was wrong" --dry-run'),
 )
 @click.argument("names", nargs=-1, metavar="[HOST/EPISODE]...")
 @filter_options

@@ -30,6 +30,7 @@ IN_AN_EMPTY_FOLDER = {
     "stats": (["stats"], 2, "bad-configuration"),
     "token": (["token", "list"], 2, "bad-configuration"),
     "verify": (["verify"], 2, "bad-configuration"),
+    "withdraw": (["withdraw", "h/e", "--why", "x"], 2, "bad-configuration"),
 }
 
 
