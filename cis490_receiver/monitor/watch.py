@@ -256,7 +256,7 @@ class Watch:
     def _bytes_per_day(self, findings: Findings) -> int:
         now_ns = findings.facts.now_ns
         since_ns = (now_ns // _DAY_NS - 6) * _DAY_NS
-        stored = self.index.totals(Filters(since=since_ns), (), limit=1)
+        stored = self.index.totals(Filters(since=since_ns).or_withdrawn(), (), limit=1)
         first_ns = min((host.first_stored_at_ns or now_ns for host in findings.facts.hosts), default=now_ns)
         elapsed_ns = max(now_ns - max(since_ns, first_ns), HOUR_NS)
         return sum(total.size_bytes for total in stored) * _DAY_NS // elapsed_ns

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from urllib.parse import urlencode
 
 from flask import Flask, Response, request
@@ -27,7 +28,10 @@ def init_app(app: Flask) -> None:
 
 def _as_page(response: Response) -> Response:
     shown = page(
-        "error.html", response.status_code, problem=response.get_json(), title=response.status.capitalize()
+        "error.html",
+        response.status_code,
+        problem=response.get_json(),
+        title=f"{response.status_code} {HTTPStatus(response.status_code).phrase}",
     )
     for name in ("Retry-After", "Allow", "Content-Range"):
         if name in response.headers:

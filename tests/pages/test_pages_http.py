@@ -13,6 +13,7 @@ from urllib.parse import urlencode
 
 import pytest
 
+from tests.integration.test_data_page import processor_seconds
 from tests.support import fleet
 from tests.support.archives import make_episode
 from tests.support.receiver import AUTH, BIN, TOKEN, Answer, Receiver, clean_environment
@@ -97,15 +98,14 @@ def test_what_a_page_shows_is_in_its_json(watched: Receiver, members: dict[str, 
 
 
 def test_200_hosts_are_small_and_quick(watched: Receiver) -> None:
-    times = []
-    for _ in range(5):
-        start = time.perf_counter()
+    workers = watched.worker_pids()
+    before = sum(map(processor_seconds, workers))
+    for _ in range(20):
         page = watched.request("GET", "/", headers=AUTH | HTML)
-        times.append(time.perf_counter() - start)
+    seconds = (sum(map(processor_seconds, workers)) - before) / 20
     assert page.body.count(b"<tr ") == 200
     assert len(page.body) < 100_000
-    # 45 ms on an idle machine; others use this one.
-    assert min(times) < 0.5
+    assert seconds < 0.1
 
 
 def test_symptoms_are_those_of_the_health_check(watched: Receiver, tmp_path: Path) -> None:
