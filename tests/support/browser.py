@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from selenium import webdriver
+from selenium.common.exceptions import WebDriverException
 from selenium.webdriver.chrome.options import Options
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
@@ -82,8 +83,11 @@ class Browser:
         return list(self.driver.execute_script(script, selector))
 
     def wait(self, ready: Callable[[], Any]) -> Any:
-        """Until `ready` gives something."""
-        return WebDriverWait(self.driver, WAIT_SECONDS, poll_frequency=0.05).until(lambda _: ready())
+        """Until `ready` gives something. Where a page gives way to the next one, nothing can be asked for a moment."""
+        waiting = WebDriverWait(
+            self.driver, WAIT_SECONDS, poll_frequency=0.05, ignored_exceptions=(WebDriverException,)
+        )
+        return waiting.until(lambda _: ready())
 
     def run(self, script: str, *arguments: Any) -> Any:
         return self.driver.execute_script(script, *arguments)
