@@ -12,7 +12,18 @@ from pathlib import Path
 from typing import Final
 
 from cis490_receiver import protocol
-from cis490_receiver.configuration.keys import BOOLEAN, PATH, TEXT, Kind, choice, integer, key, size, words
+from cis490_receiver.configuration.keys import (
+    ADDRESS,
+    BOOLEAN,
+    PATH,
+    TEXT,
+    Kind,
+    choice,
+    integer,
+    key,
+    size,
+    words,
+)
 from cis490_receiver.configuration.loader import Loaded, Table
 from cis490_receiver.configuration.token import TOKEN, read_token
 from cis490_receiver.errors import ConfigError
@@ -54,6 +65,9 @@ class Settings:
         'folder of the doctor reports, relative to data_dir; "" turns reports off',
     )
     bind: str = key("127.0.0.1:8490", TEXT, "address: HOST:PORT, [IPV6]:PORT or unix:/path")
+    public_url: str | None = key(
+        None, ADDRESS, "the receiver's address as people reach it, for the URLs that `export` writes"
+    )
     bearer_token: str | None = key(
         None, TOKEN, "token that clients present; without one, only loopback", secret=True
     )

@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
-from urllib.parse import urlsplit
 
 from cis490_receiver import protocol
 from cis490_receiver.configuration.keys import (
+    ADDRESS,
     BOOLEAN,
     PATH,
     REQUIRED,
@@ -27,18 +27,6 @@ from cis490_receiver.configuration.keys import (
 )
 from cis490_receiver.configuration.loader import Loaded, Table
 from cis490_receiver.errors import ConfigError
-
-
-def _url(value: object) -> str:
-    text = parse_text(value).rstrip("/")
-    try:
-        parts = urlsplit(text)
-        usable = parts.scheme in ("http", "https") and parts.hostname and (parts.port or 1) > 0
-    except ValueError:
-        usable = False
-    if not usable or parts.username or parts.query or parts.fragment:
-        raise ValueError("must be an address such as https://receiver.lab.internal")
-    return text
 
 
 def _id(value: object) -> str:
@@ -57,7 +45,6 @@ def _command(value: object) -> tuple[str, ...]:
     return tuple(words)
 
 
-_URL: Final = Kind(_url, "an address such as https://receiver.lab.internal")
 _ID: Final = Kind(_id, "1 to 128 of A-Z a-z 0-9 . _ -, the first a letter or digit, without ..")
 _COMMAND: Final = Kind(_command, "a command as a list of words")
 
@@ -67,7 +54,7 @@ class LabHost:
     """The effective configuration. One field a key; units are in the names."""
 
     receiver_url: str = key(
-        REQUIRED, _URL, "the receiver's address, with the name that its certificate bears"
+        REQUIRED, ADDRESS, "the receiver's address, with the name that its certificate bears"
     )
     spool_dir: Path = key(REQUIRED, PATH, "folder into which the recorder puts episodes")
     host_id: str = key(None, _ID, "this host's name in the fleet; without it, the machine's own")

@@ -3,43 +3,38 @@
 from __future__ import annotations
 
 import contextlib
-import csv
-import io
 import json
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import fields
-from functools import partial
-from itertools import islice
-from operator import attrgetter
+from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Final
+from typing import IO
 
 import click
 
+from cis490_receiver import protocol
 from cis490_receiver.commandline.failures import EXIT_USAGE, Failure
 from cis490_receiver.commandline.options import example, quiet_option
+from cis490_receiver.commands import tables
 from cis490_receiver.commands.filters import chosen, filter_options
 from cis490_receiver.commands.shared import use_index
+from cis490_receiver.commands.tables import Record, Write
 from cis490_receiver.config import load
+from cis490_receiver.configuration.keys import parse_address
 from cis490_receiver.files import atomic
 from cis490_receiver.filters import Filters
 from cis490_receiver.index.base import EpisodeIndex
-from cis490_receiver.models import EPISODE_FIELDS, Episode
 from cis490_receiver.progress import SILENT, Progress, on_standard_error
-
-_ROW: Final = attrgetter(*EPISODE_FIELDS)
-_BATCH: Final = 10_000
-
-_Write = Callable[[IO[bytes], Iterable[Episode]], int]
 
 
 @click.command("export", epilog=example("cis490-receiver export --since 7d --output last-week.csv"))
 @filter_options
+@click.option("--format", "form", type=click.Choice(tables.FORMATS), default="csv", show_default=True)
 @click.option(
-    "--format", "form", type=click.Choice(["csv", "jsonl", "parquet"]), default="csv", show_default=True
+    "--url",
+    help="The receiver's address, https://HOST, before the path in each record's `url`. Default: `public_url` of the "
+    "configuration; without one, `url` is the path alone.",
 )
 @click.option(
     "-o",
@@ -50,14 +45,21 @@ _Write = Callable[[IO[bytes], Iterable[Episode]], int]
 )
 @quiet_option
 @click.option("--json", "as_json", is_flag=True, help="Print what was written to OUTPUT as one JSON object.")
-def command(form: str, output: Path, quiet: bool, as_json: bool, **given: str | None) -> None:
+def command(
+    form: str, url: str | None, output: Path, quiet: bool, as_json: bool, **given: str | None
+) -> None:
     """Write the index's records, newest first, as CSV, JSON lines or Parquet (extra: parquet).
+
+    Each has the fields of its index line and the `url` of the episode, and with --withdrawn include or only, when and
+    why it was withdrawn. In Parquet, times are timestamps (UTC).
 
     A file is there when it is whole; one that was there before stays until then.
     """
-    index = use_index(load()).index
+    settings = load()
+    index = use_index(settings).index
     filters = chosen(given)
-    write = _parquet_writer() if form == "parquet" else partial(_write_text, form=form)
+    base = _address(url) if url is not None else settings.public_url or ""
+    write = tables.writer(form, tables.columns(filters))
     to_terminal = str(output) == "-" and sys.stdout is not None and sys.stdout.isatty()
     with on_standard_error(quiet=quiet) as progress:
         index.tell_progress(progress)
@@ -66,33 +68,43 @@ def command(form: str, output: Path, quiet: bool, as_json: bool, **given: str | 
         # Records that scroll by tell enough.
         told = SILENT if to_terminal else progress
         told.begin("writing", total, "episodes")
-        count = _write_to(output, write, _told(iterate(index, filters), told))
+        count = _write_to(output, write, _told(records(index, filters, base), told))
     if as_json and str(output) != "-":
         click.echo(json.dumps({"output": str(output), "format": form, "episodes": count}))
 
 
-def _write_to(output: Path, write: _Write, episodes: Iterator[Episode]) -> int:
+def _write_to(output: Path, write: Write, found: Iterator[Record]) -> int:
     if str(output) == "-":
-        return write(_standard_output(), episodes)
+        return write(_standard_output(), found)
     with _whole_file(output) as stream:
-        return write(stream, episodes)
+        return write(stream, found)
 
 
-def _told(episodes: Iterator[Episode], progress: Progress) -> Iterator[Episode]:
-    for episode in episodes:
-        yield episode
+def _told(found: Iterator[Record], progress: Progress) -> Iterator[Record]:
+    for record in found:
+        yield record
         progress.advance()
 
 
-def iterate(index: EpisodeIndex, filters: Filters) -> Iterator[Episode]:
-    """Every episode that passes `filters`, newest first, a page in memory at a time."""
+def records(index: EpisodeIndex, filters: Filters, base: str) -> Iterator[Record]:
+    """The record of every episode that passes `filters`, newest first, a page in memory at a time; its ``url`` begins
+    with `base`, the receiver's address or nothing."""
     cursor = None
     while True:
         page = index.page(filters, limit=1000, cursor=cursor)
-        yield from page.episodes
+        for record in page.records(filters):
+            record["url"] = base + protocol.episode_path(record["host_id"], record["episode_id"])
+            yield record
         if page.next is None:
             return
         cursor = page.next
+
+
+def _address(text: str) -> str:
+    try:
+        return parse_address(text)
+    except ValueError as exc:
+        raise click.BadParameter(str(exc), param_hint="--url") from None
 
 
 def _standard_output() -> IO[bytes]:
@@ -122,47 +134,3 @@ def _whole_file(path: Path) -> Iterator[IO[bytes]]:
     except BaseException:
         os.unlink(name)
         raise
-
-
-def _write_text(output: IO[bytes], episodes: Iterable[Episode], form: str) -> int:
-    text = io.TextIOWrapper(output, encoding="utf-8", newline="")
-    count = 0
-    try:
-        writer = csv.writer(text)
-        if form == "csv":
-            writer.writerow(EPISODE_FIELDS)
-        for row in map(_ROW, episodes):
-            count += 1
-            if form == "csv":
-                writer.writerow(row)
-            else:
-                text.write(
-                    json.dumps(dict(zip(EPISODE_FIELDS, row, strict=True)), separators=(",", ":")) + "\n"
-                )
-    finally:
-        # The stream below is closed by whoever opened it.
-        text.detach()
-    return count
-
-
-def _parquet_writer() -> _Write:
-    try:
-        import pyarrow as pa
-        from pyarrow import parquet
-    except ImportError:
-        raise Failure(
-            "Parquet needs pyarrow: pip install 'cis490-receiver[parquet]'", "extra-missing", EXIT_USAGE
-        ) from None
-    schema = pa.schema(
-        [(item.name, pa.int64() if item.type == "int" else pa.string()) for item in fields(Episode)]
-    )
-
-    def write(output: IO[bytes], episodes: Iterable[Episode]) -> int:
-        remaining, count = iter(episodes), 0
-        with parquet.ParquetWriter(output, schema) as writer:
-            while batch := [episode.as_dict() for episode in islice(remaining, _BATCH)]:
-                writer.write_table(pa.Table.from_pylist(batch, schema=schema))
-                count += len(batch)
-        return count
-
-    return write

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from cis490_receiver import protocol
 
@@ -83,6 +84,23 @@ def _parse_path(value: object) -> Path:
         raise ValueError("begins with a home folder that does not exist") from None
 
 
+def parse_address(value: object) -> str:
+    """The address of a server, without a slash at its end.
+
+    Raises:
+        ValueError: it is none.
+    """
+    text = parse_text(value).rstrip("/")
+    try:
+        parts = urlsplit(text)
+        usable = parts.scheme in ("http", "https") and parts.hostname and (parts.port or 1) > 0
+    except ValueError:
+        usable = False
+    if not usable or parts.username or parts.query or parts.fragment:
+        raise ValueError("must be an address such as https://receiver.lab.internal")
+    return text
+
+
 def _parse_boolean(value: object) -> bool:
     if isinstance(value, bool):
         return value
@@ -93,6 +111,7 @@ def _parse_boolean(value: object) -> bool:
 
 TEXT: Final = Kind(parse_text, "a text")
 PATH: Final = Kind(_parse_path, "a path")
+ADDRESS: Final = Kind(parse_address, "an address such as https://receiver.lab.internal")
 BOOLEAN: Final = Kind(_parse_boolean, "true or false")
 
 

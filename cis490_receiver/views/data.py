@@ -21,7 +21,6 @@ from cis490_receiver.views import charts, make_up
 from cis490_receiver.views.answers import json_answer
 from cis490_receiver.views.browser import wants_page
 from cis490_receiver.views.contents import Looks, as_json
-from cis490_receiver.views.listing import records
 from cis490_receiver.views.openapi.declaration import page
 from cis490_receiver.views.pages.rendering import page as html
 from cis490_receiver.views.pages.rendering import page_or_json
@@ -97,7 +96,7 @@ def _as_json(services: Services, arguments: Mapping[str, str]) -> dict[str, Any]
             dict(total.group) | {"episodes": total.episodes, "size_bytes": total.size_bytes}
             for total in kinds
         ],
-        "episodes": records(recent, filters),
+        "episodes": recent.records(filters),
         "next": recent.next,
     }
 

@@ -9,8 +9,6 @@ from typing import Any, Final
 from flask import Blueprint, Response, request
 
 from cis490_receiver.errors import BadRequest, StorageFailed
-from cis490_receiver.filters import Filters
-from cis490_receiver.index.base import Page
 from cis490_receiver.models import wall_time
 from cis490_receiver.policy.query import TOTALS_ARGUMENTS, parse_dimensions, parse_filters, parse_limit
 from cis490_receiver.views import files, metrics
@@ -45,7 +43,7 @@ def blueprint(services: Services) -> Blueprint:
         arguments = _single_arguments()
         filters = parse_filters(arguments)
         page = services.index.page(filters, limit=parse_limit(arguments), cursor=arguments.get("cursor"))
-        return json_answer({"episodes": records(page, filters), "next": page.next})
+        return json_answer({"episodes": page.records(filters), "next": page.next})
 
     @views.get("/v1/totals")
     @operation(
@@ -133,17 +131,6 @@ def blueprint(services: Services) -> Blueprint:
         return Response(metrics.render(services), content_type=metrics.CONTENT_TYPE)
 
     return views
-
-
-def records(page: Page, filters: Filters) -> list[dict[str, Any]]:
-    """The records of a page. Where withdrawn episodes were asked for, each says when and why it was, or null."""
-    found = [episode.as_dict() for episode in page.episodes]
-    if filters.withdrawn != "exclude":
-        for episode, record in zip(page.episodes, found, strict=True):
-            withdrawal = page.withdrawn.get(episode.key)
-            record["withdrawn_at_wall"] = withdrawal.at_wall if withdrawal else None
-            record["withdrawn_why"] = withdrawal.why if withdrawal else None
-    return found
 
 
 def _single_arguments() -> dict[str, str]:

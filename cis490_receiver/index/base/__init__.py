@@ -24,6 +24,17 @@ class Page:
     #: Of these episodes, the ones that are withdrawn; filled where they were asked for.
     withdrawn: Mapping[EpisodeKey, Withdrawal] = field(default_factory=dict)
 
+    def records(self, filters: Filters) -> list[dict[str, Any]]:
+        """The records as they stand in JSON, of the page that `filters` chose. Where those ask for withdrawn episodes,
+        each says when and why it was withdrawn, or null."""
+        found = [episode.as_dict() for episode in self.episodes]
+        if filters.withdrawn != "exclude":
+            for episode, record in zip(self.episodes, found, strict=True):
+                withdrawal = self.withdrawn.get(episode.key)
+                record["withdrawn_at_wall"] = withdrawal.at_wall if withdrawal else None
+                record["withdrawn_why"] = withdrawal.why if withdrawal else None
+        return found
+
 
 @dataclass(frozen=True, slots=True)
 class HostSummary:
