@@ -62,36 +62,47 @@ def lines_between(fd: int, start: int, end: int) -> Iterator[bytes]:
 
 
 def lines_backwards(path: Path) -> Iterator[bytes]:
-    """The whole lines of `path`, without their newlines, the last one first. A line longer than `LINE_LIMIT` is left
-    out. A file that is absent has no lines."""
+    """`lines_before` the end of `path`, without their offsets. A file that is absent has no lines."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         return
     try:
-        end = end_of_lines(fd) - 1
-        if end < 0:
-            return
-        # The end of a line whose beginning was not read yet; None when it is too long to be given.
-        rest: bytes | None = b""
-        while end > 0:
-            start = max(0, end - _STEP)
-            first, *others = os.pread(fd, end - start, start).split(b"\n")
-            if others:
-                yield from _given(others.pop(), rest)
-                yield from (line for line in reversed(others) if len(line) <= LINE_LIMIT)
-                rest = b""
-            rest = next(_given(first, rest), None)
-            end = start
-        yield from _given(b"", rest)
+        for _, line in lines_before(fd, os.fstat(fd).st_size):
+            yield line
     finally:
         os.close(fd)
 
 
-def _given(beginning: bytes, rest: bytes | None) -> Iterator[bytes]:
-    """A line in two parts, unless it is too long."""
-    if rest is not None and len(beginning) + len(rest) <= LINE_LIMIT:
-        yield beginning + rest
+def lines_before(fd: int, end: int) -> Iterator[tuple[int, bytes]]:
+    """Offset and text, without its newline, of each whole line that lies before the offset `end`, the last one first. A
+    line longer than `LINE_LIMIT` is left out. Leaves the file's position alone."""
+    end = end_of_lines(fd, end) - 1
+    if end < 0:
+        return
+    # The end of a line whose beginning was not read yet; None when it is too long to be given.
+    rest: bytes | None = b""
+    while end > 0:
+        start = max(0, end - _STEP)
+        first, *others = os.pread(fd, end - start, start).split(b"\n")
+        offset = end + 1
+        for beginning in reversed(others):
+            offset -= len(beginning) + 1
+            line = _joined(beginning, rest)
+            if line is not None:
+                yield offset, line
+            rest = b""
+        rest = _joined(first, rest)
+        end = start
+    if rest is not None:
+        yield 0, rest
+
+
+def _joined(beginning: bytes, rest: bytes | None) -> bytes | None:
+    """A line in two parts; None when it is too long."""
+    if rest is None or len(beginning) + len(rest) > LINE_LIMIT:
+        return None
+    return beginning + rest
 
 
 def _start_of_hole(fd: int, end: int) -> int:

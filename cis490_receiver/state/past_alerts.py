@@ -12,13 +12,10 @@ import contextlib
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Final
 
 from cis490_receiver.errors import BadRequest
-from cis490_receiver.files.lines import LINE_LIMIT
+from cis490_receiver.files.lines import lines_before
 from cis490_receiver.state.base.alerts import Alert, AlertPage
-
-_STEP: Final = 256 << 10
 
 
 def page(files: Sequence[Path], *, limit: int, cursor: str | None) -> AlertPage:
@@ -57,29 +54,6 @@ def _lines(files: Sequence[Path], after: tuple[int, int] | None) -> Iterator[tup
                 yield status.st_ino, offset, line
         finally:
             os.close(fd)
-
-
-def lines_before(fd: int, end: int) -> Iterator[tuple[int, bytes]]:
-    """Offset and text, without its newline, of each whole line before the offset `end`, the last one first. A line
-    longer than `LINE_LIMIT` is left out."""
-    while end > 0:
-        start = max(0, end - _STEP)
-        piece = os.pread(fd, end - start, start)
-        last = piece.rfind(b"\n")
-        if start:
-            # The first line's beginning lies further back.
-            first = piece.find(b"\n") + 1
-            if first > last:
-                end = start + first if 0 < first < len(piece) else start
-                continue
-        else:
-            first = 0
-        offset = start + last + 1
-        for line in reversed(piece[first:last].split(b"\n") if last >= first else []):
-            offset -= len(line) + 1
-            if line and len(line) <= LINE_LIMIT:
-                yield offset, line
-        end = start + first
 
 
 def _encode(place: tuple[int, int]) -> str:

@@ -102,13 +102,16 @@ def alert(number: int) -> Alert:
 
 
 def page_through(log: AlertFile, limit: int, cursor: str | None = None) -> list[int]:
-    found = []
+    found: list[int] = []
+    given: set[str] = set()
     while True:
         page = log.page(limit=limit, cursor=cursor)
         found += [item.at_ns for item in page.alerts]
         cursor = page.next
         if cursor is None:
             return found
+        assert cursor not in given, f"a page that came before comes again: {found}"
+        given.add(cursor)
 
 
 def test_alerts_are_paged_over_both_files_and_past_what_is_no_alert(tmp_path: Path) -> None:

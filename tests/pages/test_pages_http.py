@@ -142,6 +142,7 @@ def test_alerts_come_newest_first_page_by_page(watched: Receiver) -> None:
             "GET", f"/v1/alerts?limit=7{cursor and '&cursor=' + cursor}", headers=AUTH
         ).json
         found += page["alerts"]
+        assert page["next"] != cursor
         cursor = page["next"]
     assert found == whole["alerts"]
     assert watched.request("GET", "/v1/alerts?cursor=abc", headers=AUTH).status == 400
