@@ -21,6 +21,7 @@ from typing import Any, Final
 from cis490_receiver import i_json
 from cis490_receiver.files import atomic
 from cis490_receiver.filters import Filters
+from cis490_receiver.http_client.decoding import Decoded
 from cis490_receiver.http_client.failures import TransportFailed
 from cis490_receiver.http_client.reader import Body
 from cis490_receiver.models import Episode, EpisodeKey
@@ -104,7 +105,11 @@ class Mirror:
         path = self._folder / REMOTE_FILE
         have = path.stat().st_size if path.exists() else 0
         start = max(0, have - _OVERLAP)
-        response = self._remote.get("/v1/index.jsonl", {"Range": f"bytes={start}-"} if have else {})
+        response: Body | Decoded
+        if have:
+            response = self._remote.get("/v1/index.jsonl", {"Range": f"bytes={start}-"})
+        else:
+            response = self._remote.get_whole("/v1/index.jsonl")
         generation = response.headers.get("X-Index-Generation", "")
         if have and response.status == 206 and generation == self._read_state().get("generation"):
             with open(path, "rb") as stream:
@@ -114,7 +119,7 @@ class Mirror:
                 return self._append(path, response) > 0
         if have:
             # The index was swapped, cut or edited: from its start, then.
-            response = self._remote.get("/v1/index.jsonl", {})
+            response = self._remote.get_whole("/v1/index.jsonl")
         if response.status != 200:
             raise MirrorFailed(f"there is no receiver's index at this address (status {response.status})")
         generation = response.headers.get("X-Index-Generation", "")
@@ -126,7 +131,7 @@ class Mirror:
         atomic.sync_folder(self._folder)
         return True
 
-    def _append(self, path: Path, response: Body) -> int:
+    def _append(self, path: Path, response: Body | Decoded) -> int:
         count = 0
         self._progress.begin("reading the receiver's index", response.length)
         with open(path, "ab") as stream:
@@ -231,7 +236,7 @@ def _told(what: str) -> Iterator[None]:
         raise MirrorFailed(f"{what}: {exc.message}; {exc.remedy}") from exc
 
 
-def _read_fully(response: Body, size: int) -> bytes:
+def _read_fully(response: Body | Decoded, size: int) -> bytes:
     found = bytearray()
     while piece := response.read(size - len(found)):
         found += piece

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from cis490_receiver.errors import ReceiverError
+from cis490_receiver.http_client.decoding import CODING, Decoded
 from cis490_receiver.http_client.endpoint import Endpoint, Wording, is_address
 from cis490_receiver.http_client.failures import TokenRefused
 from cis490_receiver.http_client.reader import Body, Reader
@@ -75,6 +76,21 @@ class Remote:
             TransportFailed: no answer was had.
         """
         return self._permitted(self._reader.get(path, headers))
+
+    def get_whole(self, path: str) -> Body | Decoded:
+        """`get`, compressed on the way where the receiver can do that.
+
+        Raises:
+            MirrorFailed: it was compressed in some other way.
+            TokenRefused, TransportFailed: as `get`.
+        """
+        body = self.get(path, {"Accept-Encoding": CODING})
+        coded = body.headers.get("Content-Encoding", "identity").lower()
+        if coded == CODING:
+            return Decoded(body, WORDING)
+        if coded != "identity":
+            raise MirrorFailed(f"the receiver answers in the coding {coded}, for which nobody asked")
+        return body
 
     def go_on(self, path: str, begin: int, sha256: str) -> Body:
         """What follows the first `begin` bytes of the episode at `path`, or the whole where it is another now.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import BinaryIO, Final
 
 from flask import Request, Response
@@ -11,6 +11,7 @@ from werkzeug.http import http_date, parse_date, parse_etags, parse_if_range_hea
 from werkzeug.wsgi import wrap_file
 
 from cis490_receiver.errors import PreconditionFailed, RangeNotSatisfiable
+from cis490_receiver.views import coding
 from cis490_receiver.views.openapi import schemas
 from cis490_receiver.views.openapi.declaration import Answer, Header
 
@@ -38,6 +39,17 @@ def answers(doc: str, content_type: str, *headers: Header) -> dict[int, Answer]:
     }
 
 
+def compressible_answers(doc: str, content_type: str, *headers: Header) -> dict[int, Answer]:
+    """How `send_compressible` answers, `headers` beside its own."""
+    plain = answers(doc, content_type, *headers, Header("Vary", "`Accept-Encoding`."))
+    whole = (
+        *(header for header in plain[200].headers if header.name != "Accept-Ranges"),
+        Header("Accept-Ranges", "`bytes`, where it is not compressed.", always=False),
+        Header("Content-Encoding", "`zstd` or `gzip`, where it is compressed.", always=False),
+    )
+    return {**plain, 200: replace(plain[200], headers=whole)}
+
+
 @dataclass(frozen=True, slots=True)
 class Representation:
     """What is served: `size_bytes` bytes of `stream`, its strong entity tag (without quotes) and its
@@ -50,6 +62,38 @@ class Representation:
     content_type: str
 
 
+def send_compressible(request: Request, what: Representation) -> Response:
+    """`send`, or the whole compressed where the client asks for that and for no range. What is compressed has an entity
+    tag of its own (RFC 9110 §8.8.3.3) and no ranges: the offsets of its bytes would be of no use.
+
+    Raises:
+        PreconditionFailed, RangeNotSatisfiable: as `send`.
+    """
+    is_part = "Range" in request.headers or "If-Range" in request.headers
+    chosen = None if is_part else coding.asked_for(request)
+    if chosen is None:
+        response = send(request, what)
+    else:
+        response = _send_compressed(request, replace(what, etag=f"{what.etag}-{chosen}"), chosen)
+    response.vary.add("Accept-Encoding")
+    return response
+
+
+def _send_compressed(request: Request, what: Representation, chosen: str) -> Response:
+    unchanged = _answer_by_conditions(request, what)
+    if unchanged is not None:
+        return unchanged
+    response = Response(
+        coding.compressed(chosen, what.stream, what.size_bytes),
+        content_type=what.content_type,
+        direct_passthrough=True,
+    )
+    # The generator itself knows of no end where it was never begun, as for HEAD.
+    response.call_on_close(what.stream.close)
+    response.content_encoding = chosen
+    return _with_validators(response, what)
+
+
 def send(request: Request, what: Representation) -> Response:
     """Answer a GET or HEAD with `what`, which is closed when the answer was sent.
 
@@ -57,11 +101,10 @@ def send(request: Request, what: Representation) -> Response:
         PreconditionFailed: If-Match or If-Unmodified-Since does not hold.
         RangeNotSatisfiable: the one range that was asked for begins behind the end.
     """
+    unchanged = _answer_by_conditions(request, what)
+    if unchanged is not None:
+        return unchanged
     try:
-        _check_preconditions(request, what)
-        if _is_fresh(request, what):
-            what.stream.close()
-            return _with_validators(Response(status=304), what)
         part = _range(request, what)
     except BaseException:
         what.stream.close()
@@ -79,6 +122,23 @@ def send(request: Request, what: Representation) -> Response:
     if part is not None:
         response.headers["Content-Range"] = f"bytes {start}-{end - 1}/{what.size_bytes}"
     return _with_validators(response, what)
+
+
+def _answer_by_conditions(request: Request, what: Representation) -> Response | None:
+    """The answer to a request whose conditions leave nothing to send.
+
+    Raises:
+        PreconditionFailed: a condition does not hold.
+    """
+    try:
+        _check_preconditions(request, what)
+        if not _is_fresh(request, what):
+            return None
+    except BaseException:
+        what.stream.close()
+        raise
+    what.stream.close()
+    return _with_validators(Response(status=304), what)
 
 
 def _with_validators(response: Response, what: Representation) -> Response:

@@ -83,15 +83,16 @@ def blueprint(services: Services) -> Blueprint:
     @operation(
         "The index: a JSON line for each episode, in the order of their arrival",
         access="read",
-        parameters=(*parameters.CONDITIONAL, *parameters.RANGE),
-        answers=files.answers(
+        parameters=(*parameters.CONDITIONAL, *parameters.RANGE, parameters.ACCEPT_ENCODING),
+        answers=files.compressible_answers(
             "All whole lines.",
             "application/jsonl",
             Header("X-Index-Generation", "As long as it is the same, what was read before has not changed."),
         ),
         errors=(*files.ERRORS, StorageFailed),
         example="/v1/index.jsonl",
-        doc="To follow it, ask for a range from the offset that was reached; 416 says that nothing is new.",
+        doc="To follow it, ask for a range from the offset that was reached; 416 says that nothing is new. "
+        "The whole comes compressed to whoever asks for that, a range never; each has an entity tag of its own.",
     )
     def get_index() -> Response:
         authorize()
@@ -151,6 +152,6 @@ def _send_index(services: Services) -> Response:
     etag = hashlib.sha256(f"{journal.generation}-{journal.end}".encode("ascii")).hexdigest()[:32]
     modified = journal.modified_ns // 1_000_000_000
     representation = files.Representation(journal.stream, journal.end, etag, modified, "application/jsonl")
-    response = files.send(request, representation)
+    response = files.send_compressible(request, representation)
     response.headers["X-Index-Generation"] = journal.generation
     return response

@@ -10,6 +10,7 @@ from itertools import takewhile
 
 import pytest
 
+from cis490_receiver.http_client.decoding import Decoded
 from cis490_receiver.http_client.endpoint import Endpoint
 from cis490_receiver.http_client.failures import ReceiverFailed
 from cis490_receiver.http_client.reader import Body, Reader
@@ -48,7 +49,7 @@ def scripted(*connections: Sequence[bytes]) -> Iterator[tuple[Reader, list[bytes
         thread.join()
 
 
-def whole(body: Body) -> bytes:
+def whole(body: Body | Decoded) -> bytes:
     return b"".join(iter(lambda: body.read(3), b""))
 
 

@@ -77,3 +77,7 @@ RANGE: Final = (
     Parameter("Range", "header", schemas.TEXT, "One range of bytes, such as `bytes=1000-`."),
     Parameter("If-Range", "header", schemas.TEXT, "Heed `Range` only if this is still the entity tag."),
 )
+#: Of what is compressed where that is asked for (RFC 9110 §12.5.3).
+ACCEPT_ENCODING: Final = Parameter(
+    "Accept-Encoding", "header", schemas.TEXT, "`zstd`, `gzip`, or both with weights such as `gzip;q=0.5`."
+)
