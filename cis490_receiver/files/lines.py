@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterator
+from itertools import accumulate
 from pathlib import Path
 from typing import Final
 
@@ -37,21 +38,33 @@ def batches(fd: int, start: int, end: int) -> Iterator[list[bytes]]:
     """The whole lines from offset `start`, where one begins, to `end`, in their order and without their newlines: as
     many at a time as about 512 KiB hold. Of a line longer than `LINE_LIMIT` only the first `LINE_LIMIT` bytes are
     given. Leaves the file's position alone."""
+    return (lines for _, lines in placed_batches(fd, start, end))
+
+
+def placed_batches(fd: int, start: int, end: int) -> Iterator[tuple[list[int], list[bytes]]]:
+    """`batches`, and for each line the offset at which it begins."""
     rest = b""
+    begin = start
     while start < end:
         if len(rest) >= LINE_LIMIT:
             start = min(end, _next_data(fd, start))
         piece = os.pread(fd, min(_FORWARD_STEP, end - start), start)
         if not piece:
             return
-        start += len(piece)
         first, *others = piece.split(b"\n")
         joined = (rest + first[:LINE_LIMIT])[:LINE_LIMIT]
+        second = start + len(first) + 1
+        start += len(piece)
         if not others:
             rest = joined
             continue
         *whole, rest = others
-        yield [joined, *(line if len(line) <= LINE_LIMIT else line[:LINE_LIMIT] for line in whole)]
+        *offsets, following = accumulate((len(line) + 1 for line in whole), initial=second)
+        yield (
+            [begin, *offsets],
+            [joined, *(line if len(line) <= LINE_LIMIT else line[:LINE_LIMIT] for line in whole)],
+        )
+        begin = following
         rest = rest[:LINE_LIMIT]
 
 

@@ -8,19 +8,14 @@ whose upload is still there tells of a rename that has not happened.
 
 from __future__ import annotations
 
-import ctypes
-import errno
 import os
 from pathlib import Path
 from typing import Final
 
 from cis490_receiver.files import atomic
+from cis490_receiver.files.naming import NO_LINKS, rename_no_replace
 
 MARKER_SUFFIX: Final = "~marker"
-
-_NO_LINKS: Final = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS})
-_RENAME_NOREPLACE: Final = 1
-_AT_FDCWD: Final = -100
 
 
 def link_no_clobber(source: str, name: str, folder: int) -> None:
@@ -36,7 +31,7 @@ def link_no_clobber(source: str, name: str, folder: int) -> None:
     try:
         os.link(source, name, dst_dir_fd=folder, follow_symlinks=False)
     except OSError as exc:
-        if exc.errno not in _NO_LINKS:
+        if exc.errno not in NO_LINKS:
             raise
         _rename_with_marker(Path(source), name, folder)
 
@@ -45,7 +40,7 @@ def _rename_with_marker(source: Path, name: str, folder: int) -> None:
     marker = source.with_name(marker_of(source.name))
     try:
         _write_marker(marker, name)
-        _renameat2(source, name, folder)
+        rename_no_replace(source, name, folder)
     except OSError:
         remove_marker(source)
         raise
@@ -71,16 +66,6 @@ def _write_marker(marker: Path, name: str) -> None:
     finally:
         os.close(fd)
     atomic.sync_folder(marker.parent)
-
-
-def _renameat2(source: Path, name: str, folder: int) -> None:
-    libc = ctypes.CDLL(None, use_errno=True)
-    done = libc.renameat2(
-        _AT_FDCWD, os.fsencode(source), folder, os.fsencode(name), ctypes.c_uint(_RENAME_NOREPLACE)
-    )
-    if done != 0:
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number), str(source), None, name)
 
 
 def marker_of(name: str) -> str:

@@ -69,10 +69,10 @@ def test_a_live_writers_marker_is_nobody_elses(
     keeps its upload while the dead one's episode is named anew."""
     _publish_and_die(store, KEY, b"published")
     dead = os.listdir(tmp_path / "incoming")
-    rename = linking._renameat2
+    rename = linking.rename_no_replace
 
     def meanwhile(source: Path, name: str, folder: int) -> None:
-        monkeypatch.setattr(linking, "_renameat2", rename)
+        monkeypatch.setattr(linking, "rename_no_replace", rename)
         for marker in dead:
             (tmp_path / "incoming" / marker).unlink()
         assert list(store.unsettled()) == []
@@ -83,7 +83,7 @@ def test_a_live_writers_marker_is_nobody_elses(
         assert source.read_bytes() == b"live"
         rename(source, name, folder)
 
-    monkeypatch.setattr(linking, "_renameat2", meanwhile)
+    monkeypatch.setattr(linking, "rename_no_replace", meanwhile)
     with store.receive(KEY, STAMPS) as incoming:
         append(incoming, b"live")
         incoming.sync()
