@@ -10,8 +10,10 @@ from cis490_receiver.config import Settings
 from cis490_receiver.errors import ConfigError
 from cis490_receiver.files import atomic
 from cis490_receiver.index.base import EpisodeIndex, RejectionLog, ReportStore, WithdrawalLog
+from cis490_receiver.index.base.releases import Releases
 from cis490_receiver.index.local import LocalIndex
 from cis490_receiver.index.rejections import RejectionFile
+from cis490_receiver.index.releases import ReleaseFolder
 from cis490_receiver.index.reports import ReportFolder
 from cis490_receiver.index.withdrawals import WithdrawalFile
 from cis490_receiver.state.alerts import AlertFile
@@ -35,7 +37,7 @@ from cis490_receiver.storage.base import EpisodeStore, Inventory
 from cis490_receiver.storage.filesystem import FilesystemStore
 from cis490_receiver.storage.inventory import FilesystemInventory
 
-_OWN_FOLDERS: Final = frozenset({"episodes", "incoming", "quarantine"})
+_OWN_FOLDERS: Final = frozenset({"episodes", "incoming", "quarantine", "releases"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +67,8 @@ class Backends:
     tokens: TokenList | None
     #: What is not to be trained on.
     withdrawals: WithdrawalLog
+    #: Frozen tables of contents.
+    releases: Releases
     #: What browsers' sessions are signed with, and what signs a browser in once.
     session_key: SessionKey
     codes: SignInCodes
@@ -127,6 +131,7 @@ def _put_together(
         gate_list=GateFile(folder / GATE_FILE),
         tokens=TokenFile(settings.tokens_file) if settings.tokens_file else None,
         withdrawals=WithdrawalFile(folder),
+        releases=ReleaseFolder(folder, index),
         session_key=SessionKeyFile(folder),
         codes=CodeFile(folder),
     )

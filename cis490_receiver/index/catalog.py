@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from cis490_receiver.errors import StorageFailed
-from cis490_receiver.files.lines import batches, end_of_lines
+from cis490_receiver.files.lines import end_of_lines, placed_batches
 from cis490_receiver.index import catalog_rows, withdrawals
 from cis490_receiver.index.base import OpenJournal
 from cis490_receiver.index.journal import Journal
@@ -296,8 +296,8 @@ def _take_up(
     if start == 0 and schema == "disk":
         catalog_rows.empty(connection, schema)
     bad, done = 0, start
-    for lines in batches(journal.stream.fileno(), start, end):
-        bad += catalog_rows.add(connection, schema, lines)
+    for offsets, lines in placed_batches(journal.stream.fileno(), start, end):
+        bad += catalog_rows.add(connection, schema, offsets, lines)
         done += sum(map(len, lines)) + len(lines)
         on_read(done, journal.end)
     connection.execute(

@@ -12,7 +12,7 @@ import operator
 import random
 import sqlite3
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from typing import Final
 
@@ -31,6 +31,7 @@ _TABLES: Final = (
     f"""
     CREATE TABLE {{schema}}.episodes (
         {", ".join(f"{item.name} {_TYPES[str(item.type)]}" for item in fields(Episode))},
+        line_offset INTEGER NOT NULL,
         UNIQUE (host_id, episode_id)
     )
     """,
@@ -87,9 +88,12 @@ _VIEWS: Final = (
     *sums.VIEWS,
 )
 
+#: An episode, and the offset in the journal at which its line begins.
+_Placed = tuple[Episode, int]
+
 _ROW: Final = operator.attrgetter(*EPISODE_FIELDS)
 _INSERT_NEW: Final = (
-    f"INSERT OR IGNORE INTO {{schema}}.episodes VALUES ({', '.join('?' * len(EPISODE_FIELDS))})"
+    f"INSERT OR IGNORE INTO {{schema}}.episodes VALUES ({', '.join('?' * (len(EPISODE_FIELDS) + 1))})"
 )
 _FROM_ROWID: Final = f"""
 SELECT {", ".join(EPISODE_FIELDS)} FROM {{schema}}.episodes
@@ -152,13 +156,13 @@ def empty(connection: sqlite3.Connection, schema: str) -> None:
     )
 
 
-def add(connection: sqlite3.Connection, schema: str, lines: Iterable[bytes]) -> int:
-    """Take up lines of the journal; gives the number of those that are no records."""
+def add(connection: sqlite3.Connection, schema: str, offsets: Sequence[int], lines: Sequence[bytes]) -> int:
+    """Take up lines of the journal, each of which begins at one of `offsets`; gives how many are no records."""
     bad = 0
-    episodes = []
-    for line in lines:
+    episodes: list[_Placed] = []
+    for offset, line in zip(offsets, lines, strict=True):
         try:
-            episodes.append(Episode.from_line(line))
+            episodes.append((Episode.from_line(line), offset))
         except ValueError as exc:
             bad += 1
             log.warning(event("journal-bad-line", reason=exc, line=line[:80]))
@@ -185,20 +189,22 @@ def _replace_since(connection: sqlite3.Connection, rowid: int) -> None:
         )
 
 
-def _add(connection: sqlite3.Connection, schema: str, episodes: list[Episode]) -> None:
+def _add(connection: sqlite3.Connection, schema: str, episodes: list[_Placed]) -> None:
     """Take up a batch: at once when every episode in it is new, else one by one, the last line of each
     counting."""
     newest = _newest(connection, schema)
     before = connection.total_changes
-    connection.executemany(_INSERT_NEW.format(schema=schema), map(_ROW, episodes))
+    connection.executemany(
+        _INSERT_NEW.format(schema=schema), ((*_ROW(episode), offset) for episode, offset in episodes)
+    )
     if connection.total_changes - before == len(episodes):
-        _count(connection, schema, episodes)
+        _count(connection, schema, [episode for episode, _ in episodes])
         sums.count(connection, schema, 1, f"{schema}.episodes WHERE rowid > ?", (newest,))
         return
     # A savepoint to go back to would cost half as much again, for what hardly ever happens.
     connection.execute(f"DELETE FROM {schema}.episodes WHERE rowid > ?", (newest,))
-    for episode in episodes:
-        _add_one(connection, schema, episode)
+    for episode, offset in episodes:
+        _add_one(connection, schema, episode, offset)
 
 
 def _newest(connection: sqlite3.Connection, schema: str) -> int:
@@ -206,7 +212,7 @@ def _newest(connection: sqlite3.Connection, schema: str) -> int:
     return int(connection.execute(f"SELECT coalesce(max(rowid), 0) FROM {schema}.episodes").fetchone()[0])
 
 
-def _add_one(connection: sqlite3.Connection, schema: str, episode: Episode) -> None:
+def _add_one(connection: sqlite3.Connection, schema: str, episode: Episode, offset: int) -> None:
     name = (episode.host_id, episode.episode_id)
     this = _NAMED.format(schema=schema)
     known = connection.execute(f"SELECT size_bytes FROM {this}", name).fetchone()
@@ -214,7 +220,7 @@ def _add_one(connection: sqlite3.Connection, schema: str, episode: Episode) -> N
         sums.count(connection, schema, -1, this, name)
         connection.execute(f"DELETE FROM {this}", name)
         connection.execute(_UNCOUNT_HOST.format(schema=schema), (known[0], episode.host_id))
-    connection.execute(_INSERT_NEW.format(schema=schema), _ROW(episode))
+    connection.execute(_INSERT_NEW.format(schema=schema), (*_ROW(episode), offset))
     _count(connection, schema, [episode])
     sums.count(connection, schema, 1, this, name)
 

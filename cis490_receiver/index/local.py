@@ -9,6 +9,7 @@ import json
 import random
 import sqlite3
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,12 +17,13 @@ from cis490_receiver.clock import Clock
 from cis490_receiver.errors import BadRequest
 from cis490_receiver.filters import Filters
 from cis490_receiver.index import withdrawals
-from cis490_receiver.index.base import HostSummary, OpenJournal, Page, Total
+from cis490_receiver.index.base import HostSummary, OpenJournal, Page, Selection, Total
 from cis490_receiver.index.catalog import Catalog
 from cis490_receiver.index.catalog_rows import sample
 from cis490_receiver.index.conditions import conditions
 from cis490_receiver.index.journal import Journal
 from cis490_receiver.index.renewal import JournalRenewal
+from cis490_receiver.index.selection import select
 from cis490_receiver.index.sums import totals
 from cis490_receiver.models import EPISODE_FIELDS, Episode, EpisodeKey
 from cis490_receiver.progress import Progress
@@ -106,6 +108,15 @@ class LocalIndex:
             lambda connection: withdrawals.find(connection, key.host_id, key.episode_id)
         )
 
+    def withdrawn_names(self) -> Sequence[tuple[str, str]]:
+        """Host and episode of all that is withdrawn now, of episodes with or without a record."""
+        sql = "SELECT host_id, episode_id FROM main.withdrawn"
+        return self._catalog.read(lambda connection: connection.execute(sql).fetchall())
+
+    def withdrawals_state(self) -> object:
+        """Something that is another after every withdrawal."""
+        return withdrawals.state_of(self._folder)
+
     def page(self, filters: Filters, *, limit: int, cursor: str | None) -> Page:
         """See `EpisodeIndex.page`. Pages follow the time of arrival, then the name, so that a cursor
         stays good while episodes arrive and after the catalog or the journal was made anew."""
@@ -126,6 +137,10 @@ class LocalIndex:
             return Page(given, _encode_cursor(rows[limit - 1]) if more else None, withdrawn)
 
         return self._catalog.read(query)
+
+    def selection(self, filters: Filters) -> AbstractContextManager[Selection]:
+        """See `EpisodeIndex.selection`."""
+        return select(self._catalog, self.journal, filters)
 
     def sample(self, count: int, choose: random.Random) -> Sequence[Episode]:
         """See `EpisodeIndex.sample`."""

@@ -95,6 +95,15 @@ class WithdrawalFile:
             os.close(fd)
 
 
+def state_of(data_dir: Path) -> object:
+    """Something that is another after every withdrawal."""
+    try:
+        status = (data_dir / WITHDRAWN_NAME).stat()
+    except FileNotFoundError:
+        return None
+    return status.st_ino, status.st_size, status.st_mtime_ns
+
+
 def follow(connection: sqlite3.Connection, path: Path) -> None:
     """Bring the rows in memory up to what `path` says now."""
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, Protocol
 
@@ -79,6 +80,21 @@ class OpenJournal:
     modified_ns: int
 
 
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """The index lines of some episodes, as they stood at one moment.
+
+    Attributes:
+        lines: each as it was appended, newline included, sorted by host and then episode; to be read once.
+        episodes, size_bytes, hosts: how many episodes they are, how many bytes these have, of how many hosts.
+    """
+
+    lines: Iterator[bytes]
+    episodes: int
+    size_bytes: int
+    hosts: int
+
+
 class EpisodeIndex(Protocol):
     """The training set's table of contents. Any number of processes and threads may use it at once."""
 
@@ -120,6 +136,16 @@ class EpisodeIndex(Protocol):
 
         Raises:
             BadRequest: `cursor` is none that this index gave.
+        """
+        ...
+
+    def selection(self, filters: Filters) -> AbstractContextManager[Selection]:
+        """The lines of the episodes that pass `filters` and are not withdrawn. Each of them is on stable storage, and
+        they are what stands at one moment, whatever is appended or withdrawn meanwhile. Memory does not grow with
+        them, but for some bytes each.
+
+        Raises:
+            StorageFull, StorageFailed: they cannot be had.
         """
         ...
 
