@@ -96,6 +96,7 @@ def _create_app(settings: Settings, clock: Clock | None) -> Flask:
         host_health,
         listing,
         pages,
+        releases,
         symptoms,
         system,
     )
@@ -136,6 +137,7 @@ def _create_app(settings: Settings, clock: Clock | None) -> Flask:
         authenticator=authenticator,
         store=backends.store,
         index=backends.index,
+        releases=backends.releases,
         rejections=backends.rejections,
         reports=backends.reports,
         mutes=backends.mutes,
@@ -153,7 +155,7 @@ def _create_app(settings: Settings, clock: Clock | None) -> Flask:
     app.extensions["cis490"] = services
     framing.init_app(app)
     failures.init_app(app)
-    for part in (system, episodes, listing, host_health, symptoms, pages, documentation):
+    for part in (system, episodes, listing, releases, host_health, symptoms, pages, documentation):
         app.register_blueprint(part.blueprint(services))
     looks = contents.Looks(services)
     app.register_blueprint(contents.blueprint(services, looks))

@@ -34,6 +34,7 @@ COMMANDS: Final = {
     "mirror": "Keep a folder in step with a receiver's episodes.",
     "mute": "Raise nothing about a host for a while.",
     "reindex": "Make the index agree with the episodes on disk.",
+    "release": "Freeze and compare the episodes that a paper names.",
     "serve": "Run the receiver.",
     "stats": "Print how many episodes there are: by host, type, day.",
     "token": "Add, list and revoke tokens of hosts and readers.",

@@ -29,12 +29,30 @@ def chosen(given: dict[str, str | None]) -> Filters:
     Raises:
         click.UsageError: a value cannot be used.
     """
+    return as_filters(as_words(given))
+
+
+def as_words(given: dict[str, str | None]) -> dict[str, str]:
+    """The options' values as texts that mean the same tomorrow: times are moments.
+
+    Raises:
+        click.UsageError: a time cannot be used.
+    """
     words = {name: value for name, value in given.items() if value is not None}
     for name in words.keys() & {"since", "until"}:
         try:
             words[name] = times.parse_past(words[name], dt.datetime.now(dt.UTC)).isoformat()
         except ValueError as exc:
             raise click.UsageError(f"--{name}: {exc}") from None
+    return words
+
+
+def as_filters(words: dict[str, str]) -> Filters:
+    """The filters that `words` mean.
+
+    Raises:
+        click.UsageError: a value cannot be used.
+    """
     try:
         return parse_filters(words)
     except BadRequest as exc:

@@ -10,6 +10,7 @@ from werkzeug.wrappers import Request
 from cis490_receiver.clock import Clock
 from cis490_receiver.config import Settings
 from cis490_receiver.index.base import EpisodeIndex, RejectionLog, ReportStore
+from cis490_receiver.index.base.releases import Releases
 from cis490_receiver.monitor.watch import Watch
 from cis490_receiver.policy.auth import Authenticator, Principal
 from cis490_receiver.policy.gate import VersionGate
@@ -32,6 +33,7 @@ class Services:
     authenticator: Authenticator
     store: EpisodeStore
     index: EpisodeIndex
+    releases: Releases
     rejections: RejectionLog
     #: None when no folder for reports is configured.
     reports: ReportStore | None

@@ -26,6 +26,7 @@ IN_AN_EMPTY_FOLDER = {
     "mirror": (["mirror", "http://127.0.0.1:9", "DIR"], 1, "mirror-failed"),
     "mute": (["mute", "h", "--for", "soon", "--why", "x"], 2, "bad-usage"),
     "reindex": (["reindex", "--dry-run"], 2, "bad-configuration"),
+    "release": (["release", "create", "r"], 2, "bad-configuration"),
     "serve": (["serve", "--nope"], 2, "bad-usage"),
     "stats": (["stats"], 2, "bad-configuration"),
     "token": (["token", "list"], 2, "bad-configuration"),

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.commands.running import run
 from tests.conftest import need
 from tests.support.receiver import ROOT, TOKEN, Receiver, clean_environment
 
@@ -36,6 +37,8 @@ def test_every_example_works_in_the_order_of_the_page(shared_receiver: Receiver,
     subprocess.run(["bash", "-euc", prepare], cwd=tmp_path, check=True)
     for line in examples:
         assert line.startswith("curl ") and line.count("\n") == 1
+        if "/releases/paper-1." in line:
+            run("release", "create", "paper-1", data_dir=shared_receiver.data_dir)
         done = subprocess.run(
             ["bash", "-euc", line], cwd=tmp_path, env=environment, capture_output=True, text=True
         )

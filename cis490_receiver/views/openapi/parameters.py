@@ -16,6 +16,9 @@ EPISODE_ID: Final = Parameter(
     "episode_id", "path", {**schemas.ID, "examples": ["run-0001"]}, "The episode.", required=True
 )
 EPISODE: Final = (HOST_ID, EPISODE_ID)
+RELEASE: Final = Parameter(
+    "name", "path", {**schemas.ID, "examples": ["paper-1"]}, "The release.", required=True
+)
 
 LIMIT: Final = Parameter(
     "limit",

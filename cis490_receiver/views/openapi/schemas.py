@@ -181,6 +181,26 @@ COMPONENTS: Final[Mapping[str, Schema]] = {
         fleet_gone={"type": "boolean"},
         symptoms=listed(reference("Symptom")),
     ),
+    "Release": record(
+        name=ID,
+        sha256={**SHA256, "description": "SHA-256 of its table"},
+        size_bytes={**INTEGER, "description": "how many bytes its table has"},
+        episodes={**INTEGER, "description": "how many episodes it has"},
+        episode_bytes={**INTEGER, "description": "how many bytes these have"},
+        hosts={**INTEGER, "description": "of how many hosts they are"},
+        created_at_wall={**TEXT, "description": f"when it was made: {_WALL}"},
+        filters={
+            "type": "object",
+            "additionalProperties": TEXT,
+            "description": "what chose its episodes, by the filters' names",
+        },
+        why={**TEXT, "description": "what it is for; may be empty"},
+        by={**TEXT, "description": "who made it"},
+        withdrawn_since={
+            **nullable("integer"),
+            "description": "how many of its episodes were withdrawn since; null where its table is damaged",
+        },
+    ),
     "Report": _of_class(Report),
     "PastReport": _of_class(PastReport),
     "Member": record(
