@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -53,6 +54,12 @@ def _moment(text: str) -> int:
         return nanoseconds(times.parse_moment(text))
     except ValueError:
         raise ValueError("must be a date such as 2026-11-23 or 2026-11-23T08:00:00Z") from None
+
+
+def _as_text(moment_ns: int, comparison: str) -> str:
+    microseconds = moment_ns // 1000 if comparison == ">=" else -(-moment_ns // 1000)
+    since = dt.timedelta(microseconds=microseconds)
+    return (dt.datetime(1970, 1, 1, tzinfo=dt.UTC) + since).isoformat()
 
 
 def _withdrawn(text: str) -> str:
@@ -141,6 +148,15 @@ class Filters:
     def but(self, **other: Any) -> Filters:
         """The same choice with other values for these filters; None is not given."""
         return Filters(**{**self._values, **other})
+
+    def as_query(self) -> dict[str, str]:
+        """The same choice as the texts of a query, which have microseconds: a finer moment chooses up to one more."""
+        return {
+            name: _as_text(value, FILTERS[name].comparison)
+            if FILTERS[name].column == "received_at_ns"
+            else str(value)
+            for name, value in self._values.items()
+        }
 
     def get(self, name: str) -> Any:
         """The value of the filter `name`; None where it is not given."""

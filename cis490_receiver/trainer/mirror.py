@@ -1,40 +1,36 @@
 """The trainer's end: a folder that follows a receiver.
 
-``DIR/remote.jsonl`` is what was read of the receiver's index, followed by byte offset; ``DIR/episodes/`` has the
-episodes, each under its final name only when its SHA-256 was seen to be right; ``DIR/index.jsonl`` has exactly the
-lines of the episodes that are there; ``DIR/withdrawn/`` has what the receiver withdrew since. Killed at any moment, the
-next run goes on: what is whole stays, a partial file is continued by a range request that holds only for the same bytes
-(RFC 9110 §13.1.5).
+``DIR/remote.jsonl`` is what was read of the receiver's index, followed by byte offset, and ``DIR/listed.jsonl`` what
+was read of its listing, where filters choose some of the episodes. ``DIR/episodes/`` has the episodes, each under its
+final name only when its SHA-256 was seen to be right; ``DIR/index.jsonl`` has exactly the lines of the episodes that
+are there; ``DIR/withdrawn/`` has what the receiver withdrew since. Killed at any moment, the next run goes on: what is
+whole stays, a partial file is continued by a range request that holds only for the same bytes (RFC 9110 §13.1.5).
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from cis490_receiver import i_json
 from cis490_receiver.files import atomic
 from cis490_receiver.filters import Filters
-from cis490_receiver.http_client.decoding import Decoded
 from cis490_receiver.http_client.failures import TransportFailed
-from cis490_receiver.http_client.reader import Body
 from cis490_receiver.models import Episode, EpisodeKey
 from cis490_receiver.progress import SILENT, Progress
 from cis490_receiver.trainer import withdrawn
-from cis490_receiver.trainer.fetch import PARTIAL_FOLDER, STEP_BYTES, Fetcher, hash_file, path_in
+from cis490_receiver.trainer.fetch import PARTIAL_FOLDER, Fetcher, hash_file, path_in
+from cis490_receiver.trainer.follower import Follower
+from cis490_receiver.trainer.listing import Listing, NotListed
+from cis490_receiver.trainer.records import Records, lines_of
 from cis490_receiver.trainer.remote import MirrorFailed, Remote
+from cis490_receiver.trainer.state import State
 
-STATE_FILE: Final = "mirror.json"
-REMOTE_FILE: Final = "remote.jsonl"
 INDEX_FILE: Final = "index.jsonl"
-#: How many bytes before the offset are read again, to see that the index is still the one that was followed.
-_OVERLAP: Final = 4096
 
 
 @dataclass(slots=True)
@@ -67,6 +63,7 @@ class Mirror:
         self._folder = folder
         self._filters = filters
         self._jobs = jobs
+        self._state = State(folder)
         #: What the receiver has withdrawn, as of this run.
         self._withdrawn: frozenset[EpisodeKey] = frozenset()
 
@@ -83,70 +80,38 @@ class Mirror:
             if lock is None:
                 raise MirrorFailed(f"another mirror is writing to {self._folder}")
             with _told("cannot read the receiver's index"):
-                changed = self._follow()
+                records, mark = self._update()
                 self._withdrawn = withdrawn.ask(self._remote)
-            state = self._read_state()
-            description = f"{self._filters!r} but {withdrawn.fingerprint(self._withdrawn)}"
-            if not changed and not check and state.get("complete") == description:
+            state = self._state.read()
+            description = f"{self._filters!r} of {mark} but {withdrawn.fingerprint(self._withdrawn)}"
+            if not check and state.get("complete") == description:
                 return Result(present=int(state.get("present", 0)))
             moved = 0
             if self._filters.withdrawn == "exclude":
                 moved = withdrawn.set_aside(self._folder, self._withdrawn)
             with _told("cannot read the receiver's episodes"):
-                result = self._fetch_missing(check)
+                wanted = self._wanted(records)
+                result = self._fetch_missing(wanted, check)
             result.withdrawn = moved
-            self._write_index(result)
+            self._write_index(records, wanted, result)
             complete = None if result.failed else description
-            self._write_state({"complete": complete, "present": result.present})
+            self._state.write(complete=complete, present=result.present)
             return result
 
-    def _follow(self) -> bool:
-        """Bring remote.jsonl up to date; gives whether there was anything new."""
-        path = self._folder / REMOTE_FILE
-        have = path.stat().st_size if path.exists() else 0
-        start = max(0, have - _OVERLAP)
-        response: Body | Decoded
-        if have:
-            response = self._remote.get("/v1/index.jsonl", {"Range": f"bytes={start}-"})
-        else:
-            response = self._remote.get_whole("/v1/index.jsonl")
-        generation = response.headers.get("X-Index-Generation", "")
-        if have and response.status == 206 and generation == self._read_state().get("generation"):
-            with open(path, "rb") as stream:
-                stream.seek(start)
-                known = stream.read()
-            if _read_fully(response, len(known)) == known:
-                return self._append(path, response) > 0
-        if have:
-            # The index was swapped, cut or edited: from its start, then.
-            response = self._remote.get_whole("/v1/index.jsonl")
-        if response.status != 200:
-            raise MirrorFailed(f"there is no receiver's index at this address (status {response.status})")
-        generation = response.headers.get("X-Index-Generation", "")
-        fresh = path.with_suffix(".new")
-        fresh.unlink(missing_ok=True)
-        self._append(fresh, response)
-        self._write_state({"generation": generation, "complete": None})
-        os.rename(fresh, path)
-        atomic.sync_folder(self._folder)
-        return True
+    def _update(self) -> tuple[Records, str]:
+        """The receiver's records, brought up to date, and their mark: those that the filters choose, where they choose
+        any, or the whole index."""
+        if self._filters.but(withdrawn=None) != Filters():
+            with contextlib.suppress(NotListed):
+                listing = Listing(self._remote, self._folder, self._filters, self._state, self._progress)
+                return listing, listing.update()
+        follower = Follower(self._remote, self._folder, self._state, self._progress)
+        return follower, follower.update()
 
-    def _append(self, path: Path, response: Body | Decoded) -> int:
-        count = 0
-        self._progress.begin("reading the receiver's index", response.length)
-        with open(path, "ab") as stream:
-            while piece := response.read(STEP_BYTES):
-                stream.write(piece)
-                count += len(piece)
-                self._progress.advance(len(piece))
-            stream.flush()
-            os.fsync(stream.fileno())
-        return count
-
-    def _wanted(self) -> dict[EpisodeKey, Episode]:
-        """The last line of each episode that passes the filters, in the index's order."""
+    def _wanted(self, records: Records) -> dict[EpisodeKey, Episode]:
+        """The last record of each episode that passes the filters, in the index's order."""
         wanted: dict[EpisodeKey, Episode] = {}
-        for episode in _episodes(self._folder / REMOTE_FILE):
+        for episode, _ in records.lines():
             if self._filters.passes(episode) and self._is_meant(episode.key):
                 wanted[episode.key] = episode
         return wanted
@@ -156,9 +121,8 @@ class Mirror:
         meant = self._filters.withdrawn
         return meant == "include" or (key in self._withdrawn) == (meant == "only")
 
-    def _fetch_missing(self, check: bool) -> Result:
+    def _fetch_missing(self, wanted: dict[EpisodeKey, Episode], check: bool) -> Result:
         result = Result()
-        wanted = self._wanted()
         missing = self._list_missing(wanted, check)
         self._progress.begin("fetching", sum(episode.size_bytes for episode in missing))
         fetcher = Fetcher(self._remote, self._folder, self._progress)
@@ -181,7 +145,7 @@ class Mirror:
 
     def _list_missing(self, wanted: dict[EpisodeKey, Episode], check: bool) -> list[Episode]:
         """Those of `wanted` that are not here, or with `check`, whose bytes are not what they should be."""
-        known = {} if check else {e.key: e.sha256 for e in _episodes(self._folder / INDEX_FILE)}
+        known = {} if check else {e.key: e.sha256 for e, _ in lines_of(self._folder / INDEX_FILE)}
         self._progress.begin("looking at what is here", len(wanted), "episodes")
         missing = []
         for key, episode in wanted.items():
@@ -199,32 +163,17 @@ class Mirror:
             return False
         return known_sha256 == episode.sha256 or hash_file(path)[0].hexdigest() == episode.sha256
 
-    def _write_index(self, result: Result) -> None:
+    def _write_index(self, records: Records, wanted: dict[EpisodeKey, Episode], result: Result) -> None:
         """The lines, byte for byte, of the episodes that are here."""
         fresh = self._folder / f"{INDEX_FILE}.new"
-        wanted = self._wanted()
-        with open(fresh, "wb") as target, open(self._folder / REMOTE_FILE, "rb") as source:
-            for line in source:
-                episode = _parse(line)
-                if episode is None or str(episode.key) in result.failed:
-                    continue
-                if wanted.get(episode.key) == episode:
+        with open(fresh, "wb") as target:
+            for episode, line in records.lines():
+                if wanted.get(episode.key) == episode and str(episode.key) not in result.failed:
                     target.write(line)
             target.flush()
             os.fsync(target.fileno())
         os.rename(fresh, self._folder / INDEX_FILE)
         atomic.sync_folder(self._folder)
-
-    def _read_state(self) -> dict[str, Any]:
-        try:
-            state = i_json.loads((self._folder / STATE_FILE).read_bytes())
-        except (OSError, ValueError):
-            return {}
-        return state if isinstance(state, dict) else {}
-
-    def _write_state(self, changes: dict[str, Any]) -> None:
-        state = self._read_state() | changes
-        atomic.replace_file(self._folder / STATE_FILE, json.dumps(state).encode("ascii"))
 
 
 @contextlib.contextmanager
@@ -234,29 +183,3 @@ def _told(what: str) -> Iterator[None]:
         yield
     except TransportFailed as exc:
         raise MirrorFailed(f"{what}: {exc.message}; {exc.remedy}") from exc
-
-
-def _read_fully(response: Body | Decoded, size: int) -> bytes:
-    found = bytearray()
-    while piece := response.read(size - len(found)):
-        found += piece
-    return bytes(found)
-
-
-def _parse(line: bytes) -> Episode | None:
-    # What is no record, or is torn, names nothing that could be fetched. Ids are checked by the record itself.
-    with contextlib.suppress(ValueError):
-        return Episode.from_line(line) if line.endswith(b"\n") else None
-    return None
-
-
-def _episodes(path: Path) -> Iterator[Episode]:
-    try:
-        stream = open(path, "rb")  # noqa: SIM115 - closed by the with below
-    except FileNotFoundError:
-        return
-    with stream:
-        for line in stream:
-            episode = _parse(line)
-            if episode is not None:
-                yield episode

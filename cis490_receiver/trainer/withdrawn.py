@@ -7,16 +7,14 @@ import os
 from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Final
-from urllib.parse import quote
 
-from cis490_receiver import i_json, protocol
+from cis490_receiver import protocol
 from cis490_receiver.files import atomic
 from cis490_receiver.models import EpisodeKey
-from cis490_receiver.trainer.remote import MirrorFailed, Remote
+from cis490_receiver.trainer.listing import NotListed, pages
+from cis490_receiver.trainer.remote import Remote
 
 FOLDER: Final = "withdrawn"
-_PAGE: Final = 1000
-_LARGEST_PAGE: Final = 8 << 20
 
 
 def ask(remote: Remote) -> frozenset[EpisodeKey]:
@@ -26,26 +24,12 @@ def ask(remote: Remote) -> frozenset[EpisodeKey]:
         MirrorFailed: the answer is none of a receiver's.
         TransportFailed: the receiver cannot be reached.
     """
-    found: set[EpisodeKey] = set()
-    cursor = ""
-    while True:
-        after = f"&cursor={quote(cursor, safe='')}" if cursor else ""
-        response = remote.get(f"/v1/episodes?withdrawn=only&limit={_PAGE}{after}", {})
-        text = b""
-        while len(text) <= _LARGEST_PAGE and (piece := response.read(1 << 20)):
-            text += piece
-        if response.status == 400 and not cursor:
-            return frozenset()
-        if response.status != 200:
-            raise MirrorFailed(f"the receiver does not say what it withdrew (status {response.status})")
-        try:
-            page = i_json.loads(text)
-            found.update(EpisodeKey(item["host_id"], item["episode_id"]) for item in page["episodes"])
-            cursor = page["next"] or ""
-        except (ValueError, KeyError, TypeError) as exc:
-            raise MirrorFailed(f"the receiver's list of withdrawn episodes cannot be read: {exc}") from exc
-        if not cursor:
-            return frozenset(found)
+    try:
+        return frozenset(
+            episode.key for episodes, _ in pages(remote, {"withdrawn": "only"}) for episode in episodes
+        )
+    except NotListed:
+        return frozenset()
 
 
 def fingerprint(keys: Iterable[EpisodeKey]) -> str:

@@ -18,16 +18,9 @@ import pytest
 
 from cis490_receiver.trainer.fetch import NOT_THERE
 from tests.support.archives import make_episode
-from tests.support.receiver import BIN, TOKEN, Receiver, clean_environment
+from tests.support.receiver import BIN, Receiver, clean_environment
 
 COMMAND = str(BIN / "cis490-receiver")
-
-
-@pytest.fixture
-def token_file(tmp_path: Path) -> Path:
-    path = tmp_path / "token"
-    path.write_text(TOKEN + "\n")
-    return path
 
 
 def arguments(receiver: Receiver, folder: Path, token_file: Path, *options: str) -> list[str]:
