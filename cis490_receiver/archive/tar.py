@@ -94,6 +94,17 @@ class Walk:
         size, self._content = self._content, 0
         return self._data.read(size)
 
+    def read(self, size: int) -> bytes:
+        """Up to `size` bytes of the content of the member that was given last, of what was not read yet; none at its
+        end.
+
+        Raises:
+            ArchiveError: as `content` does.
+        """
+        size = min(size, self._content)
+        self._content -= size
+        return self._data.read(size)
+
     def finish(self) -> None:
         """Read what follows the end mark, which is padding: that checks the last frame's checksum.
 

@@ -8,7 +8,6 @@ import re
 import ssl
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final
 
 from cis490_receiver.http_client import failures
@@ -63,23 +62,22 @@ class Body:
             raise
         return piece
 
-
-@dataclass(slots=True)
-class _Kept:
-    connection: http.client.HTTPConnection
-    body: Body | None = None
+    def close(self) -> None:
+        """Read no more of it."""
+        self._answer.close()
 
 
-class Reader:
-    """A receiver that is read from: one connection for each thread that asks."""
+class Line:
+    """A receiver that is read from over one connection, which is kept between questions; for one thread at a time."""
 
     def __init__(self, endpoint: Endpoint, headers: Mapping[str, str] = _NOTHING) -> None:
         self._endpoint = endpoint
         self._headers = {"Accept-Encoding": "identity", **headers}
-        self._local = threading.local()
+        self._connection: http.client.HTTPConnection | None = None
+        self._body: Body | None = None
 
     def get(self, path: str, headers: Mapping[str, str] = _NOTHING) -> Body:
-        """Ask for `path`. What this thread asked for before need not have been read to its end.
+        """Ask for `path`. What was asked for before need not have been read to its end.
 
         Raises:
             TransportFailed: no answer was had.
@@ -89,9 +87,9 @@ class Reader:
             with contextlib.suppress(*_WAS_CLOSED):
                 return self._ask(kept, path, headers)
             self.drop()
-        kept = self._local.kept = _Kept(connect(self._endpoint))
+        self._connection = connect(self._endpoint)
         with named_failures(self._endpoint):
-            return self._ask(kept, path, headers)
+            return self._ask(self._connection, path, headers)
 
     def go_on(self, path: str, begin: int, etag: str) -> Body:
         """Ask for what follows the first `begin` bytes of `path`, if it is still what `etag` names (RFC 9110 §13.1.5);
@@ -110,31 +108,65 @@ class Reader:
         return body
 
     def drop(self) -> None:
-        """Close this thread's connection: the next request makes a new one."""
-        kept: _Kept | None = getattr(self._local, "kept", None)
-        if kept is not None:
-            kept.connection.close()
-            self._local.kept = None
+        """Close the connection: the next request makes a new one."""
+        if self._body is not None:
+            self._body.close()
+        if self._connection is not None:
+            self._connection.close()
+        self._connection = self._body = None
 
-    def _kept(self) -> _Kept | None:
-        kept: _Kept | None = getattr(self._local, "kept", None)
-        if kept is not None and (kept.body is None or not kept.body.leaves_its_connection):
+    def settle(self) -> None:
+        """Close the connection unless it can be used again: what was asked for last was read to its end."""
+        if self._connection is not None and (self._body is None or not self._body.leaves_its_connection):
             self.drop()
-            return None
-        return kept
 
-    def _ask(self, kept: _Kept, path: str, headers: Mapping[str, str]) -> Body:
-        kept.body = None
+    def _kept(self) -> http.client.HTTPConnection | None:
+        self.settle()
+        return self._connection
+
+    def _ask(self, connection: http.client.HTTPConnection, path: str, headers: Mapping[str, str]) -> Body:
+        self._body = None
         answer = ask(
-            kept.connection,
+            connection,
             "GET",
             self._endpoint.path + path,
             {**self._headers, **headers},
             None,
             answer_seconds=self._endpoint.idle_seconds,
         )
-        kept.body = Body(answer, self._endpoint)
-        return kept.body
+        self._body = Body(answer, self._endpoint)
+        return self._body
+
+
+class Reader:
+    """A receiver that is read from: one connection for each thread that asks."""
+
+    def __init__(self, endpoint: Endpoint, headers: Mapping[str, str] = _NOTHING) -> None:
+        self._endpoint = endpoint
+        self._headers = headers
+        self._local = threading.local()
+
+    def get(self, path: str, headers: Mapping[str, str] = _NOTHING) -> Body:
+        """See `Line.get`; what this thread asked for before need not have been read to its end."""
+        return self._line().get(path, headers)
+
+    def go_on(self, path: str, begin: int, etag: str) -> Body:
+        """See `Line.go_on`."""
+        return self._line().go_on(path, begin, etag)
+
+    def drop(self) -> None:
+        """Close this thread's connection: the next request makes a new one."""
+        self._line().drop()
+
+    def new_line(self) -> Line:
+        """A connection for whoever wants to hold it himself."""
+        return Line(self._endpoint, self._headers)
+
+    def _line(self) -> Line:
+        line: Line | None = getattr(self._local, "line", None)
+        if line is None:
+            line = self._local.line = self.new_line()
+        return line
 
 
 def _first_byte(answer: Answer) -> int:

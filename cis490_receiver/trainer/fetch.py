@@ -6,7 +6,7 @@ import hashlib
 import os
 import time
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from cis490_receiver import protocol
 from cis490_receiver.files import atomic
@@ -16,11 +16,11 @@ from cis490_receiver.http_client.reader import Body
 from cis490_receiver.http_client.reply import TRANSIENT, retry_after_seconds
 from cis490_receiver.models import Episode, EpisodeKey
 from cis490_receiver.progress import Progress
+from cis490_receiver.trainer.layout import STEP_BYTES, hash_file, path_in
 from cis490_receiver.trainer.remote import WORDING, Remote
 
 #: Where what is not whole yet lies in the mirror's folder.
 PARTIAL_FOLDER: Final = "partial"
-STEP_BYTES: Final = 1 << 20
 _ATTEMPTS: Final = 4
 #: The longest wait between two of them.
 _WAIT_SECONDS: Final = 30.0
@@ -125,18 +125,3 @@ def _check_given(response: Body) -> None:
         WORDING.later,
         retry_after_seconds=retry_after_seconds(response.headers),
     )
-
-
-def path_in(folder: Path, key: EpisodeKey) -> Path:
-    """Where the episode lies in a mirror's folder."""
-    return folder / "episodes" / key.host_id / key.file_name
-
-
-def hash_file(path: Path) -> tuple[Any, int]:
-    """The running SHA-256 of a file, and its length."""
-    digest, size = hashlib.sha256(), 0
-    with open(path, "rb") as stream:
-        while piece := stream.read(STEP_BYTES):
-            digest.update(piece)
-            size += len(piece)
-    return digest, size

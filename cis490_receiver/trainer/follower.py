@@ -12,11 +12,11 @@ from cis490_receiver.http_client.decoding import Decoded
 from cis490_receiver.http_client.reader import Body
 from cis490_receiver.models import Episode
 from cis490_receiver.progress import Progress
+from cis490_receiver.trainer.layout import REMOTE_FILE
 from cis490_receiver.trainer.records import lines_of
 from cis490_receiver.trainer.remote import MirrorFailed, Remote
 from cis490_receiver.trainer.state import State
 
-REMOTE_FILE: Final = "remote.jsonl"
 INDEX: Final = "/v1/index.jsonl"
 #: How many bytes before the offset are read again, to see that the index is still the one that was followed.
 _OVERLAP: Final = 4096

@@ -21,11 +21,11 @@ from cis490_receiver.filters import Filters
 from cis490_receiver.models import Episode, EpisodeKey
 from cis490_receiver.progress import Progress
 from cis490_receiver.trainer.follower import INDEX
+from cis490_receiver.trainer.layout import LISTED_FILE
 from cis490_receiver.trainer.records import lines_of
 from cis490_receiver.trainer.remote import MirrorFailed, Remote
 from cis490_receiver.trainer.state import State
 
-LISTED_FILE: Final = "listed.jsonl"
 EPISODES: Final = "/v1/episodes"
 _TOTALS: Final = "/v1/totals"
 _PAGE: Final = 1000

@@ -23,8 +23,9 @@ from cis490_receiver.http_client.failures import TransportFailed
 from cis490_receiver.models import Episode, EpisodeKey
 from cis490_receiver.progress import SILENT, Progress
 from cis490_receiver.trainer import withdrawn
-from cis490_receiver.trainer.fetch import PARTIAL_FOLDER, Fetcher, hash_file, path_in
+from cis490_receiver.trainer.fetch import PARTIAL_FOLDER, Fetcher
 from cis490_receiver.trainer.follower import Follower
+from cis490_receiver.trainer.layout import hash_file, path_in
 from cis490_receiver.trainer.listing import Listing, NotListed
 from cis490_receiver.trainer.records import Records, lines_of
 from cis490_receiver.trainer.remote import MirrorFailed, Remote

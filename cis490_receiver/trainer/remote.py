@@ -9,7 +9,7 @@ from cis490_receiver.errors import ReceiverError
 from cis490_receiver.http_client.decoding import CODING, Decoded
 from cis490_receiver.http_client.endpoint import Endpoint, Wording, is_address
 from cis490_receiver.http_client.failures import TokenRefused
-from cis490_receiver.http_client.reader import Body, Reader
+from cis490_receiver.http_client.reader import Body, Line, Reader
 from cis490_receiver.http_client.tls import tls_context
 
 CONNECT_SECONDS: Final = 60
@@ -42,9 +42,11 @@ class Remote:
         *,
         ca_file: Path | None = None,
         certificate: tuple[Path, Path] | None = None,
+        wording: Wording = WORDING,
+        token_option: str = "--token-file",  # noqa: S107 - a name
     ) -> None:
         """Read from `url`, whose server certificate `ca_file` vouches for, as the client whose certificate and
-        key files `certificate` are.
+        key files `certificate` are. `wording` and `token_option` name what the caller can change.
 
         Raises:
             MirrorFailed: `url` is no address.
@@ -57,7 +59,7 @@ class Remote:
         cert, key = certificate or (None, None)
         endpoint = Endpoint(
             url=url,
-            wording=WORDING,
+            wording=wording,
             ca_file=ca_file,
             client_cert=cert,
             client_key=key,
@@ -66,6 +68,7 @@ class Remote:
         )
         if endpoint.is_secure:
             tls_context(endpoint)
+        self._token_option = token_option
         self._reader = Reader(endpoint, {"Authorization": f"Bearer {token}"} if token else {})
 
     def get(self, path: str, headers: dict[str, str]) -> Body:
@@ -75,7 +78,7 @@ class Remote:
             TokenRefused: the token is refused.
             TransportFailed: no answer was had.
         """
-        return self._permitted(self._reader.get(path, headers))
+        return self.permitted(self._reader.get(path, headers))
 
     def get_whole(self, path: str) -> Body | Decoded:
         """`get`, compressed on the way where the receiver can do that.
@@ -98,11 +101,21 @@ class Remote:
         Raises:
             TokenRefused, TransportFailed: as `get`.
         """
-        return self._permitted(self._reader.go_on(path, begin, f'"{sha256}"'))
+        return self.permitted(self._reader.go_on(path, begin, f'"{sha256}"'))
 
-    def _permitted(self, body: Body) -> Body:
+    def new_line(self) -> Line:
+        """A connection for whoever wants to hold it himself; `permitted` judges its answers."""
+        return self._reader.new_line()
+
+    def permitted(self, body: Body) -> Body:
+        """An answer to somebody who may read.
+
+        Raises:
+            TokenRefused: the token is refused.
+        """
         if body.status in (401, 403):
             raise TokenRefused(
-                f"the receiver refused the token ({body.status})", "give one that may read with --token-file"
+                f"the receiver refused the token ({body.status})",
+                f"give one that may read with {self._token_option}",
             )
         return body

@@ -6,15 +6,13 @@ import hashlib
 import os
 from collections.abc import Collection, Iterable
 from pathlib import Path
-from typing import Final
 
 from cis490_receiver import protocol
 from cis490_receiver.files import atomic
 from cis490_receiver.models import EpisodeKey
+from cis490_receiver.trainer.layout import WITHDRAWN_FOLDER
 from cis490_receiver.trainer.listing import NotListed, pages
 from cis490_receiver.trainer.remote import Remote
-
-FOLDER: Final = "withdrawn"
 
 
 def ask(remote: Remote) -> frozenset[EpisodeKey]:
@@ -44,11 +42,11 @@ def set_aside(folder: Path, withdrawn: Collection[EpisodeKey]) -> int:
     Returns:
         How many were moved out.
     """
-    moved = _move(folder / "episodes", folder / FOLDER, withdrawn)
+    moved = _move(folder / "episodes", folder / WITHDRAWN_FOLDER, withdrawn)
     _move(
-        folder / FOLDER,
+        folder / WITHDRAWN_FOLDER,
         folder / "episodes",
-        [key for key in _keys_in(folder / FOLDER) if key not in withdrawn],
+        [key for key in _keys_in(folder / WITHDRAWN_FOLDER) if key not in withdrawn],
     )
     return moved
 
