@@ -19,6 +19,7 @@ from cis490_receiver.index.withdrawals import WithdrawalFile
 from cis490_receiver.state.alerts import AlertFile
 from cis490_receiver.state.base.alerts import AlertLog, Outbox
 from cis490_receiver.state.base.gate_list import GateList
+from cis490_receiver.state.base.inspections import Inspections
 from cis490_receiver.state.base.marks import Heartbeat, Memo
 from cis490_receiver.state.base.notes import Mutes, Retirements
 from cis490_receiver.state.base.place import Place
@@ -26,6 +27,7 @@ from cis490_receiver.state.base.signing_in import SessionKey, SignInCodes
 from cis490_receiver.state.base.tokens import TokenList
 from cis490_receiver.state.codes import CodeFile
 from cis490_receiver.state.gate_list import GATE_FILE, GateFile
+from cis490_receiver.state.inspections import InspectionFile
 from cis490_receiver.state.marks import PRESENCE_FILE, VERIFY_FILE, HeartbeatFile, MemoFile
 from cis490_receiver.state.mutes import MuteFile
 from cis490_receiver.state.outbox import AlertOutbox
@@ -59,6 +61,8 @@ class Backends:
     faults: Memo
     #: Where verify stopped.
     verify_place: Memo
+    #: What inspection found, and where it is.
+    inspections: Inspections
     alerts: AlertLog
     outbox: Outbox
     #: The version gate's.
@@ -126,6 +130,7 @@ def _put_together(
         heartbeat=HeartbeatFile(folder),
         faults=MemoFile(folder / PRESENCE_FILE),
         verify_place=MemoFile(folder / VERIFY_FILE),
+        inspections=InspectionFile(folder),
         alerts=AlertFile(folder),
         outbox=AlertOutbox(folder),
         gate_list=GateFile(folder / GATE_FILE),

@@ -93,7 +93,10 @@ class Settings:
         "what an upload must be: anything, something that begins as zstd, an archive that decodes to its end",
     )
     max_decompressed_bytes: int = key(
-        64 << 30, size(1), 'largest content of an episode, for validate = "full"'
+        64 << 30, size(1), 'largest content of an episode, for validate = "full" and `inspect`'
+    )
+    inspect_bytes_per_second: int = key(
+        64 << 20, size(0), "how fast `inspect` reads stored episodes; 0 is as fast as it can"
     )
     gate_enabled: bool = key(False, BOOLEAN, "take only episodes recorded by a commit in gate.json")
     gate_repo: Path | None = key(None, PATH, "git clone that gate-refresh reads")

@@ -4,17 +4,20 @@ A walk over the headers of a decompressed tar stream, each of which is seen once
 hostile file could make endless: the zstd window, the bytes decompressed, the headers, the size of ``meta.json``, the
 seconds. Memory is bounded whatever the file says.
 
-`read_meta` reads no further than to ``meta.json``, `check` reads the whole, `look` sees what it can in a few seconds,
-`Walk` is for who wants to see each member; `check_frames` only looks whether the last zstd frame is complete.
+`read_meta` reads no further than to ``meta.json``, `read_whole` and `check` read the whole, `look` sees what it can in
+a few seconds, `Walk` is for who wants to see each member; `check_frames` only looks whether the last zstd frame is
+complete.
 """
 
 from __future__ import annotations
 
 from cis490_receiver.archive.contents import Contents, Problem, look
-from cis490_receiver.archive.frames import check_frames, is_zstd
+from cis490_receiver.archive.frames import check_frames
+from cis490_receiver.archive.framing import is_zstd
 from cis490_receiver.archive.limits import (
     SEARCH,
     ArchiveError,
+    BeyondLimit,
     CutShort,
     Limits,
     TooLong,
@@ -22,7 +25,16 @@ from cis490_receiver.archive.limits import (
     TooManyHeaders,
     for_whole,
 )
-from cis490_receiver.archive.meta import META_MAX_BYTES, META_NAME, check, is_meta, parse_meta, read_meta
+from cis490_receiver.archive.meta import (
+    META_MAX_BYTES,
+    META_NAME,
+    Whole,
+    check,
+    is_meta,
+    parse_meta,
+    read_meta,
+    read_whole,
+)
 from cis490_receiver.archive.tar import Member, Walk
 
 __all__ = [
@@ -30,6 +42,7 @@ __all__ = [
     "META_NAME",
     "SEARCH",
     "ArchiveError",
+    "BeyondLimit",
     "Contents",
     "CutShort",
     "Limits",
@@ -39,6 +52,7 @@ __all__ = [
     "TooManyBytes",
     "TooManyHeaders",
     "Walk",
+    "Whole",
     "check",
     "check_frames",
     "for_whole",
@@ -47,4 +61,5 @@ __all__ = [
     "look",
     "parse_meta",
     "read_meta",
+    "read_whole",
 ]

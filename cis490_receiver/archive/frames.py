@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from typing import BinaryIO, Final, Protocol
 
 import zstandard
 
-from cis490_receiver.archive.limits import CPU_TIME, ArchiveError, Budget, Clock, CutShort, Limits, for_whole
+from cis490_receiver.archive.framing import Fed, steps
+from cis490_receiver.archive.limits import (
+    CPU_TIME,
+    ArchiveError,
+    Budget,
+    Clock,
+    CutShort,
+    Limits,
+    for_whole,
+)
 
 #: The window of `zstd --long=27`; a frame that asks for more is refused.
 MAX_WINDOW_BYTES: Final = 1 << 27
 #: Read, and decompressed, at a time.
 STEP: Final = 128 * 1024
-
-_ZSTD_MAGIC: Final = 0xFD2FB528
-_SKIPPABLE_MAGIC: Final = 0x184D2A50
 
 
 class Readable(Protocol):
@@ -37,6 +44,28 @@ class _Watched:
     def read(self, size: int, /) -> bytes:
         self._budget.check_time()
         return self._stream.read(size)
+
+
+class Complete:
+    """`stream`, whose frames are seen to be complete on the way.
+
+    `read` raises CutShort where they are not, and the other errors of `framing.steps`.
+    """
+
+    def __init__(self, stream: Readable, limits: Limits, clock: Clock = CPU_TIME) -> None:
+        self._stream = stream
+        self._fed = Fed(Budget(limits, clock), MAX_WINDOW_BYTES)
+        self._ended = False
+
+    def read(self, size: int, /) -> bytes:
+        """See `Readable.read`."""
+        piece = self._stream.read(size)
+        if piece:
+            self._fed.feed(piece)
+        elif not self._ended:
+            self._ended = True
+            self._fed.end()
+        return piece
 
 
 class Decompressed:
@@ -109,12 +138,6 @@ class Decompressed:
         return bool(self._step)
 
 
-def is_zstd(first_bytes: bytes) -> bool:
-    """Whether a file that begins so is a zstd frame (RFC 8878 §3.1.1), skippable or not."""
-    magic = int.from_bytes(first_bytes[:4], "little")
-    return len(first_bytes) >= 4 and (magic == _ZSTD_MAGIC or magic & ~0xF == _SKIPPABLE_MAGIC)
-
-
 def check_frames(stream: BinaryIO, *, limits: Limits | None = None, clock: Clock = CPU_TIME) -> None:
     """Walk over the frames' blocks (RFC 8878 §3.1.1) from the start of `stream`, without decoding them; it must end
     with one. `limits` is `for_whole` of its size where it is None.
@@ -125,55 +148,20 @@ def check_frames(stream: BinaryIO, *, limits: Limits | None = None, clock: Clock
         TooLong: it has more blocks than there is time for.
         ArchiveError: it is something else.
     """
-    budget = Budget(limits or for_whole(size_of(stream)), clock)
+    walk = steps(Budget(limits or for_whole(size_of(stream)), clock))
     stream.seek(0)
-    frames = 0
-    while first := stream.read(4):
-        budget.spend_header()
-        if not is_zstd(first):
-            raise ArchiveError(
-                "not a zstd frame" if frames == 0 else "there is something behind the last frame"
-            )
-        if int.from_bytes(first, "little") == _ZSTD_MAGIC:
-            _skip_frame(stream, budget)
-        else:
-            _skip(stream, int.from_bytes(_exactly(stream, 4), "little"))
-        frames += 1
-    if frames == 0:
-        raise CutShort("the file is empty")
+    wanted = next(walk)
+    with contextlib.suppress(StopIteration):
+        while True:
+            wanted = walk.send(stream.read(wanted) if wanted > 0 else _pass_over(stream, -wanted))
+
+
+def _pass_over(stream: BinaryIO, size: int) -> bytes:
+    # A seek would go beyond the end without a word.
+    stream.seek(size - 1, os.SEEK_CUR)
+    return stream.read(1)
 
 
 def size_of(stream: BinaryIO) -> int:
     """The length of a stream that can be sought, in bytes; it is left at its end."""
     return stream.seek(0, os.SEEK_END)
-
-
-def _skip_frame(stream: BinaryIO, budget: Budget) -> None:
-    descriptor = _exactly(stream, 1)[0]
-    single_segment = bool(descriptor & 0x20)
-    content_size = (1 if single_segment else 0, 2, 4, 8)[descriptor >> 6]
-    dictionary_id = (0, 1, 2, 4)[descriptor & 3]
-    _skip(stream, (0 if single_segment else 1) + dictionary_id + content_size)
-    last = False
-    while not last:
-        budget.check_time()
-        header = int.from_bytes(_exactly(stream, 3), "little")
-        last = bool(header & 1)
-        is_rle = header >> 1 & 3 == 1
-        _skip(stream, 1 if is_rle else header >> 3)
-    if descriptor & 0x04:
-        _skip(stream, 4)
-
-
-def _exactly(stream: BinaryIO, size: int) -> bytes:
-    data = stream.read(size)
-    if len(data) < size:
-        raise CutShort("the last zstd frame is cut short")
-    return data
-
-
-def _skip(stream: BinaryIO, size: int) -> None:
-    if size > 0:
-        # A seek would go beyond the end without a word.
-        stream.seek(size - 1, os.SEEK_CUR)
-        _exactly(stream, 1)

@@ -21,16 +21,24 @@ class CutShort(ArchiveError):
     """What there is of the file is good, and its end is missing."""
 
 
-class TooManyBytes(ArchiveError):
+class BeyondLimit(ArchiveError):
+    """A limit of ours is reached: that says nothing of the archive, which may be good."""
+
+
+class TooManyBytes(BeyondLimit):
     """It decompresses to more than the limit."""
 
 
-class TooManyHeaders(ArchiveError):
+class TooManyHeaders(BeyondLimit):
     """It has more headers than the limit: of members, those that only describe the next one, or of zstd frames."""
 
 
-class TooLong(ArchiveError):
+class TooLong(BeyondLimit):
     """Reading it takes longer than the limit."""
+
+
+class TooLarge(BeyondLimit):
+    """A single thing in it takes more memory than the limit: a zstd window, or what describes a member."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from cis490_receiver.archive.frames import Decompressed, Readable
-from cis490_receiver.archive.limits import CPU_TIME, ArchiveError, Budget, Clock, Limits
+from cis490_receiver.archive.limits import CPU_TIME, ArchiveError, Budget, Clock, Limits, TooLarge
 
 Kind = Literal["file", "folder", "link", "sparse", "other"]
 
@@ -120,7 +120,7 @@ class Walk:
     def _describe_next(self, kind: bytes, size: int) -> dict[bytes, bytes]:
         """What a header that is no member says of the member behind it."""
         if size > _EXTENDED_MAX_BYTES:
-            raise ArchiveError("an extended header is too large")
+            raise TooLarge("an extended header is too large")
         content = self._data.read(size)
         self._data.skip(-size % _BLOCK)
         if kind == b"L":

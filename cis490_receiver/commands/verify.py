@@ -6,8 +6,7 @@ import json
 import re
 import signal
 import time
-from types import FrameType
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
 import click
 
@@ -15,6 +14,7 @@ from cis490_receiver import logfmt, page, times
 from cis490_receiver.clock import SystemClock
 from cis490_receiver.commandline.failures import EXIT_FOUND, EXIT_INTERRUPTED, fail, reason
 from cis490_receiver.commandline.options import example, json_option, quiet_option
+from cis490_receiver.commandline.stopping import stop_in_order
 from cis490_receiver.commands.filters import chosen
 from cis490_receiver.commands.shared import use_index
 from cis490_receiver.config import load
@@ -23,7 +23,8 @@ from cis490_receiver.models import EpisodeKey
 from cis490_receiver.progress import on_standard_error
 from cis490_receiver.upkeep.quarantine import put_in_quarantine
 from cis490_receiver.upkeep.reindex import Reindexer
-from cis490_receiver.upkeep.verify import Report, Throttle, Verifier
+from cis490_receiver.upkeep.throttle import Throttle
+from cis490_receiver.upkeep.verify import Report, Verifier
 
 #: How many damaged episodes are printed.
 _SHOWN: Final = 100
@@ -69,7 +70,7 @@ def command(
     backends = use_index(settings)
     logfmt.configure("error" if as_json else settings.log_level)
     filters = chosen({"host": host, "since": since})
-    stopped_by = _stop_in_order()
+    stopped_by = stop_in_order()
     store, index = backends.store, backends.index
     verifier = Verifier(
         backends.verify_place,
@@ -99,20 +100,6 @@ def command(
     if signal.SIGINT in stopped_by:
         raise SystemExit(EXIT_INTERRUPTED)
     raise SystemExit(EXIT_FOUND if report.damaged else 0)
-
-
-def _stop_in_order() -> list[int]:
-    """Let ^C, and a timer's stop, end the run with its place noted and its report printed; gives a list that gets
-    which it was."""
-    received: list[int] = []
-
-    def stop(number: int, frame: FrameType | None) -> NoReturn:
-        received.append(number)
-        raise KeyboardInterrupt
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, stop)
-    return received
 
 
 def _as_dict(report: Report, moved: list[EpisodeKey]) -> dict[str, Any]:

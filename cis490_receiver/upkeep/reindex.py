@@ -15,6 +15,7 @@ import contextlib
 import hashlib
 import os
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -32,6 +33,8 @@ from cis490_receiver.upkeep.reindex_lines import Lines, Newest, count_lines, key
 
 _HOLD_SECONDS: Final = 60.0
 _BATCH: Final = 256
+_TRIES: Final = 20
+_PAUSE_SECONDS: Final = 0.1
 
 
 @dataclass(slots=True)
@@ -75,10 +78,13 @@ class Reindexer:
             StorageFailed: another run is at it, or an episode cannot be read.
             OSError: the new journal cannot be written; the old one stands.
         """
-        with self._renewal.alone_or_not() as alone:
-            if not alone:
-                raise StorageFailed("another reindex is running")
-            return self.run_locked()
+        for _ in range(_TRIES):
+            with self._renewal.alone_or_not() as alone:
+                if alone:
+                    return self.run_locked()
+            # An inspection keeps others off for the moment that noting something takes.
+            time.sleep(_PAUSE_SECONDS)
+        raise StorageFailed("another reindex is running")
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:

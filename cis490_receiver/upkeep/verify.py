@@ -15,9 +15,10 @@ from cis490_receiver.filters import Filters
 from cis490_receiver.index.base import EpisodeIndex
 from cis490_receiver.models import Episode, EpisodeKey
 from cis490_receiver.progress import SILENT, Progress
-from cis490_receiver.stamps import DECLARED
 from cis490_receiver.state.base.marks import Memo
 from cis490_receiver.storage.base import EpisodeStore, OpenEpisode
+from cis490_receiver.upkeep.labels import disagreements
+from cis490_receiver.upkeep.throttle import Throttle
 
 _PAGE: Final = 500
 _STEP: Final = 1 << 20
@@ -50,23 +51,6 @@ class Report:
     complete: bool = True
     #: Why the place could not be noted, from which the next run with `resume` would go on.
     place_lost: str | None = None
-
-
-class Throttle:
-    """Holds a reader to `bytes_per_second`; None is no limit."""
-
-    def __init__(self, bytes_per_second: float | None) -> None:
-        self._rate = bytes_per_second
-        self._started = time.monotonic()
-        self._read = 0
-
-    def spend(self, count: int) -> None:
-        """Note that `count` bytes were read, and wait as long as that is too fast."""
-        if self._rate is not None:
-            self._read += count
-            ahead = self._read / self._rate - (time.monotonic() - self._started)
-            if ahead > 0:
-                time.sleep(ahead)
 
 
 class Verifier:
@@ -178,15 +162,5 @@ def check_episode(episode: Episode, stored: OpenEpisode, spend: Callable[[int], 
         meta = archive.check(stored.stream)
     except archive.ArchiveError as exc:
         return Damage(episode.key, "archive", str(exc))
-    return _compare_meta(episode, meta)
-
-
-def _compare_meta(episode: Episode, meta: dict[str, object]) -> Damage | None:
-    """Whether meta.json says something else than the index line. What either leaves open agrees."""
-    for name in ("host_id", "episode_id", *(declared.name for declared in DECLARED)):
-        said, recorded = meta.get(name), getattr(episode, name)
-        if isinstance(said, str) and name not in ("host_id", "episode_id"):
-            said = said.strip().lower()
-        if said is not None and recorded is not None and said != recorded:
-            return Damage(episode.key, "meta", f"{name} is {said!r} in meta.json, {recorded!r} in the index")
-    return None
+    phrases = disagreements(episode, meta)
+    return Damage(episode.key, "meta", phrases[0]) if phrases else None

@@ -56,7 +56,9 @@ def fleet(tmp_path: Path) -> Iterator[Receiver]:
 def test_every_example_does_what_it_should(fleet: Receiver, tmp_path: Path) -> None:
     world = World(tmp_path / "git")
     commit = world.maintainer.head()
-    assert fleet.put("lab-07", "run-1", make_episode(1), X_Cis490_Code_Commit=commit).status == 201
+    episode = make_episode(1, meta={"code_commit": commit})
+    said = {"X_Cis490_Code_Commit": commit, "X_Episode_Type": "control", "X_Benign_Profile": "idle"}
+    assert fleet.put("lab-07", "run-1", episode, **said).status == 201
     settings = fleet.settings | {
         "gate_repo": world.clone("receiver").path,
         "tokens_file": tmp_path / "tokens.toml",

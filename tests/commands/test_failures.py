@@ -23,6 +23,7 @@ IN_AN_EMPTY_FOLDER = {
     "gate-show": (["gate-show"], 1, "no-gate-list"),
     "health-check": (["health-check"], 2, "bad-configuration"),
     "host": (["host", "list"], 2, "bad-configuration"),
+    "inspect": (["inspect"], 2, "bad-configuration"),
     "mirror": (["mirror", "http://127.0.0.1:9", "DIR"], 1, "mirror-failed"),
     "mute": (["mute", "h", "--for", "soon", "--why", "x"], 2, "bad-usage"),
     "reindex": (["reindex", "--dry-run"], 2, "bad-configuration"),
@@ -54,7 +55,7 @@ def test_each_command_fails_in_one_sentence_and_one_object(name: str, tmp_path: 
 
 def test_what_a_remedy_names_succeeds(tmp_path: Path) -> None:
     (tmp_path / "episodes").mkdir()
-    for command in ("stats", "export", "verify", "health-check"):
+    for command in ("stats", "export", "verify", "inspect", "health-check"):
         done = run(command, "--json", data_dir=tmp_path)
         assert (done.returncode, answer(done)["code"]) == (1, "no-index"), done.stderr
         assert "run: cis490-receiver reindex" in done.stderr

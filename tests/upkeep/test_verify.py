@@ -18,7 +18,8 @@ from cis490_receiver.filters import Filters
 from cis490_receiver.models import EpisodeKey
 from cis490_receiver.upkeep.quarantine import put_in_quarantine
 from cis490_receiver.upkeep.reindex import Reindexer
-from cis490_receiver.upkeep.verify import Throttle, Verifier
+from cis490_receiver.upkeep.throttle import Throttle
+from cis490_receiver.upkeep.verify import Verifier
 from tests.support.archives import Archive, make_episode
 from tests.support.receiver import AUTH, BIN, Receiver, clean_environment
 
