@@ -81,7 +81,7 @@ def test_every_example_does_what_it_should(fleet: Receiver, tmp_path: Path) -> N
             text=True,
         )
         assert done.returncode == 0, f"{line}: {done.stdout}{done.stderr}"
-    assert (world.maintainer.path / "last-week.csv").read_text().count("lab-07") == 1
+    assert (world.maintainer.path / "last-week.csv").read_text().count("\nlab-07,") == 1
     assert [path.name for path in (world.maintainer.path / "episodes").rglob("*.zst")] == ["run-1.tar.zst"]
 
 
