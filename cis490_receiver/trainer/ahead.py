@@ -106,6 +106,10 @@ class Ahead:
     def _fetch(self, record: Episode) -> bytes:
         return read_whole(self._supply.stream(record))
 
+    def url(self, record: Episode) -> str:
+        """See `Supply.url`."""
+        return self._supply.url(record)
+
     def stream(self, position: int) -> Stream:
         """See `Supply.stream`."""
         data = self.data(position)
@@ -124,6 +128,10 @@ class _At:
     def __init__(self, ahead: Ahead, position: int) -> None:
         self._ahead = ahead
         self._position = position
+
+    def url(self, record: Episode) -> str:
+        """See `Supply.url`."""
+        return self._ahead.url(record)
 
     def stream(self, record: Episode) -> Stream:
         """See `Supply.stream`."""

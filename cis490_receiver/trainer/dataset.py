@@ -20,6 +20,7 @@ from cis490_receiver.trainer.episode import Episode
 from cis490_receiver.trainer.failures import DatasetFailed
 from cis490_receiver.trainer.lines import Access, Lines
 from cis490_receiver.trainer.look import Look, Question
+from cis490_receiver.trainer.samples import Sample, samples, tuples
 from cis490_receiver.trainer.supplies import FromFolder, FromReceiver, Supply
 
 
@@ -132,10 +133,41 @@ class Dataset(Sequence[Episode]):
         """
         if not 0 <= rank < world:
             raise ValueError(f"rank must be a number from 0 to {world - 1}, not {rank}")
-        return self._settled(self._last().records[rank::world])
+        return self.only(self._last().records[rank::world])
 
-    def _settled(self, records: Sequence[models.Episode]) -> Dataset:
-        """The same of these records alone."""
+    def samples(self, *names: str) -> Iterator[Sample]:
+        """Each episode as a sample of webdataset: ``__key__``, ``__url__`` and the contents of the files `names`, or
+        of all, by name. An iteration like any other."""
+        return samples(self, *names)
+
+    def tuples(self, *names: str) -> Iterator[tuple[bytes, ...]]:
+        """Of each episode the contents of the files `names`."""
+        return tuples(self, *names)
+
+    def torch(self, **options: Any) -> Any:
+        """An `IterableDataset` of PyTorch that splits over workers and ranks; see `trainer.torch`.
+
+        Raises:
+            ExtraMissing: torch is not installed.
+        """
+        from cis490_receiver.trainer.torch import EpisodeIterableDataset
+
+        return EpisodeIterableDataset(self, **options)
+
+    @property
+    def records(self) -> Sequence[models.Episode]:
+        """The index lines of the last look, those of withdrawn episodes among them."""
+        return self._last().records
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether what comes to the source later does not belong to it."""
+        question = self._question
+        is_bounded = question.release is not None or question.filters.get("until") is not None
+        return is_bounded or question.pinned is not None or not self._reads_ahead
+
+    def only(self, records: Sequence[models.Episode]) -> Dataset:
+        """The same of these records alone, in their order; later looks take out what was withdrawn."""
         part = object.__new__(type(self))
         part.__dict__.update(self.__dict__, _question=replace(self._question, pinned=records), _look=None)
         return part

@@ -36,6 +36,11 @@ class Episode(models.Episode):
     withdrawn_why: str | None = None
     _supply: Supply = field(repr=False, compare=False)
 
+    @property
+    def url(self) -> str:
+        """Where it is: the URL at the receiver, or that of the file (``file:``)."""
+        return self._supply.url(self)
+
     def open(self, member: str) -> io.BufferedReader:
         """The content of the file `member`, named as it stands in the archive or without the one folder that it lies
         in.

@@ -53,8 +53,9 @@ class ExtraMissing(ReceiverError, ImportError):
 
     code = "extra-missing"
 
-    def __init__(self, what: str, library: str, extra: str) -> None:
-        super().__init__(f"{what} needs {library}: pip install 'cis490-receiver[{extra}]'")
+    def __init__(self, what: str, library: str, extra: str = "") -> None:
+        package = f"'cis490-receiver[{extra}]'" if extra else library
+        super().__init__(f"{what} needs {library}: pip install {package}")
 
 
 @contextlib.contextmanager

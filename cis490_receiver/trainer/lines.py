@@ -68,6 +68,11 @@ class Lines:
         self._remote = self._access.remote()
         weakref.finalize(self, _drop_all, idle)
 
+    @property
+    def url(self) -> str:
+        """Where the receiver is, without a slash at its end."""
+        return self._access.url.rstrip("/")
+
     def take(self) -> Line:
         """A connection; for one thread at a time."""
         self._notice_fork()

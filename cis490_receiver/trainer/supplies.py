@@ -9,8 +9,8 @@ import tempfile
 from pathlib import Path
 from typing import Protocol
 
+from cis490_receiver import protocol
 from cis490_receiver.models import Episode
-from cis490_receiver.protocol import EPISODE_SUFFIX
 from cis490_receiver.trainer.cache import Cache
 from cis490_receiver.trainer.download import Download
 from cis490_receiver.trainer.failures import DigestMismatch, EpisodeMissing
@@ -24,6 +24,10 @@ _STEP_BYTES = 1 << 20
 
 class Supply(Protocol):
     """Gives the bytes of episodes. Safe for threads, and for processes that are forked off."""
+
+    def url(self, record: Episode) -> str:
+        """Where the episode is."""
+        ...
 
     def stream(self, record: Episode) -> Stream:
         """The episode, as its bytes come.
@@ -49,6 +53,10 @@ class FromReceiver:
     def __init__(self, lines: Lines, cache: Cache | None) -> None:
         self._lines = lines
         self._cache = cache
+
+    def url(self, record: Episode) -> str:
+        """See `Supply.url`."""
+        return self._lines.url + protocol.episode_path(record.host_id, record.episode_id)
 
     def stream(self, record: Episode) -> Stream:
         """See `Supply.stream`."""
@@ -93,6 +101,10 @@ class FromFolder:
         self._folder = folder
         #: What was verified: digest, inode, time of the last change.
         self._known: set[tuple[str, int, int]] = set()
+
+    def url(self, record: Episode) -> str:
+        """See `Supply.url`."""
+        return path_in(self._folder.absolute(), record.key).as_uri()
 
     def stream(self, record: Episode) -> Stream:
         """See `Supply.stream`."""
@@ -145,7 +157,7 @@ def in_memory(data: bytes) -> Stream:
 
 
 def _temporary(stream: Stream) -> Path:
-    fd, name = tempfile.mkstemp(prefix="cis490-", suffix=EPISODE_SUFFIX)
+    fd, name = tempfile.mkstemp(prefix="cis490-", suffix=protocol.EPISODE_SUFFIX)
     path = Path(name)
     try:
         with open(fd, "wb") as target:

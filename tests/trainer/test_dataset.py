@@ -9,7 +9,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from cis490_receiver.trainer.failures import (
     NoSuchMember,
 )
 from tests.support.archives import Archive, make_episode, pack
-from tests.support.receiver import BIN, TOKEN, Receiver, clean_environment
+from tests.support.receiver import BIN, TOKEN, Receiver, clean_environment, running
 from tests.trainer.spoiling import between, cut, flip, flip_end, whole
 
 GOOD, BAD = "a" * 40, "b" * 40
@@ -178,20 +178,27 @@ def test_what_is_withdrawn_is_out_at_the_next_look(receiver: Receiver, tmp_path:
 
 
 @pytest.fixture(scope="module")
-def large(shared_receiver: Receiver) -> Archive:
+def other(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Receiver]:
+    """A receiver beside the one whose whole list is looked at."""
+    with running(tmp_path_factory.mktemp("other")) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def large(other: Receiver) -> Archive:
     """An episode of several pieces, whose last member is small."""
     content = {"meta.json": b"{}", "telemetry.bin": os.urandom(3_000_000), "end.txt": b"the end\n"}
     archive = Archive(pack(content))
-    assert shared_receiver.put("large", "e", archive).status == 201
+    assert other.put("large", "e", archive).status == 201
     return archive
 
 
 @pytest.mark.parametrize("cached", [True, False])
 @pytest.mark.parametrize("spoil", [flip, flip_end])
 def test_wrong_bytes_never_end_normally(
-    filled: Receiver, large: Archive, tmp_path: Path, spoil: Callable[[bytes], bytes], cached: bool
+    other: Receiver, large: Archive, tmp_path: Path, spoil: Callable[[bytes], bytes], cached: bool
 ) -> None:
-    with between(filled, spoil) as (address, _):
+    with between(other, spoil) as (address, _):
         cache = tmp_path / "cache" if cached else False
         episode = Dataset(address, TOKEN, cache=cache, host="large")[0]
         for member in ("meta.json", "telemetry.bin"):
@@ -208,9 +215,9 @@ def test_wrong_bytes_never_end_normally(
 
 @pytest.mark.parametrize("cached", [True, False])
 def test_a_download_that_is_cut_goes_on_where_it_was(
-    filled: Receiver, large: Archive, tmp_path: Path, cached: bool
+    other: Receiver, large: Archive, tmp_path: Path, cached: bool
 ) -> None:
-    with between(filled, cut, cut, whole) as (address, asked):
+    with between(other, cut, cut, whole) as (address, asked):
         episode = Dataset(address, TOKEN, cache=tmp_path / "cache" if cached else False, host="large")[0]
         assert len(episode.read_bytes("telemetry.bin")) == 3_000_000
     begins = [int((value or "bytes=0-")[6:-1]) for _, value in asked]
@@ -218,9 +225,9 @@ def test_a_download_that_is_cut_goes_on_where_it_was(
 
 
 def test_what_somebody_left_half_way_in_the_cache_is_continued(
-    filled: Receiver, large: Archive, tmp_path: Path
+    other: Receiver, large: Archive, tmp_path: Path
 ) -> None:
-    with between(filled, whole) as (address, asked):
+    with between(other, whole) as (address, asked):
         with Dataset(address, TOKEN, cache=tmp_path, host="large")[0].open("telemetry.bin") as stream:
             stream.read(1000)
         assert Dataset(address, TOKEN, cache=tmp_path, host="large")[0].path().read_bytes() == large.data
@@ -229,14 +236,14 @@ def test_what_somebody_left_half_way_in_the_cache_is_continued(
         assert Dataset(address, TOKEN, cache=tmp_path, host="large")[0].meta == {} and len(asked) == 2
 
 
-def test_a_lost_file_a_refusal_and_no_receiver_are_named(filled: Receiver, tmp_path: Path) -> None:
+def test_a_lost_file_a_refusal_and_no_receiver_are_named(other: Receiver, tmp_path: Path) -> None:
     archive = make_episode(9)
-    assert filled.put("lost", "e", archive).status == 201
-    (filled.data_dir / "episodes" / "lost" / "e.tar.zst").unlink()
+    assert other.put("lost", "e", archive).status == 201
+    (other.data_dir / "episodes" / "lost" / "e.tar.zst").unlink()
     with pytest.raises(EpisodeMissing, match="lost/e is in the receiver's index, and not on its disk"):
-        Dataset(url(filled), TOKEN, cache=False, host="lost")[0].path()
+        Dataset(url(other), TOKEN, cache=False, host="lost")[0].path()
     with pytest.raises(DatasetFailed, match=r"refused the token \(401\); give one that may read with token="):
-        len(Dataset(url(filled), "wrong", cache=False))
+        len(Dataset(url(other), "wrong", cache=False))
     with pytest.raises(DatasetFailed, match="ftp://x is not the address of a receiver"):
         Dataset("ftp://x")
     with pytest.raises(DatasetFailed, match="is no mirror's folder"):
@@ -245,9 +252,9 @@ def test_a_lost_file_a_refusal_and_no_receiver_are_named(filled: Receiver, tmp_p
         Dataset(tmp_path / "nowhere")
 
 
-def test_what_is_no_archive_says_so(filled: Receiver) -> None:
-    assert filled.put("torn", "e", Archive(make_episode(1).data[:-40])).status == 201
-    episode = Dataset(url(filled), TOKEN, cache=False, host="torn")[0]
+def test_what_is_no_archive_says_so(other: Receiver) -> None:
+    assert other.put("torn", "e", Archive(make_episode(1).data[:-40])).status == 201
+    episode = Dataset(url(other), TOKEN, cache=False, host="torn")[0]
     with pytest.raises(BadEpisode, match="torn/e cannot be decoded"):
         episode.members()
     assert isinstance(BadEpisode(), EpisodeFailed)
