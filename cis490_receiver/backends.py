@@ -28,7 +28,13 @@ from cis490_receiver.state.base.tokens import TokenList
 from cis490_receiver.state.codes import CodeFile
 from cis490_receiver.state.gate_list import GATE_FILE, GateFile
 from cis490_receiver.state.inspections import InspectionFile
-from cis490_receiver.state.marks import PRESENCE_FILE, VERIFY_FILE, HeartbeatFile, MemoFile
+from cis490_receiver.state.marks import (
+    PRESENCE_FILE,
+    RELEASE_VERIFY_FILE,
+    VERIFY_FILE,
+    HeartbeatFile,
+    MemoFile,
+)
 from cis490_receiver.state.mutes import MuteFile
 from cis490_receiver.state.outbox import AlertOutbox
 from cis490_receiver.state.place import DataFolder
@@ -63,6 +69,8 @@ class Backends:
     verify_place: Memo
     #: What inspection found, and where it is.
     inspections: Inspections
+    #: Where the verification of a release stopped.
+    release_verify_place: Memo
     alerts: AlertLog
     outbox: Outbox
     #: The version gate's.
@@ -131,6 +139,7 @@ def _put_together(
         faults=MemoFile(folder / PRESENCE_FILE),
         verify_place=MemoFile(folder / VERIFY_FILE),
         inspections=InspectionFile(folder),
+        release_verify_place=MemoFile(folder / RELEASE_VERIFY_FILE),
         alerts=AlertFile(folder),
         outbox=AlertOutbox(folder),
         gate_list=GateFile(folder / GATE_FILE),

@@ -68,6 +68,9 @@ class Settings:
     public_url: str | None = key(
         None, ADDRESS, "the receiver's address as people reach it, for the URLs that `export` writes"
     )
+    institution: str | None = key(
+        None, TEXT, "who answers for the data, as the citation of a release names them"
+    )
     bearer_token: str | None = key(
         None, TOKEN, "token that clients present; without one, only loopback", secret=True
     )

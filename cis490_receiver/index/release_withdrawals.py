@@ -69,7 +69,7 @@ class WithdrawnSince:
         # The state first: what comes between is looked at again.
         state = self._index.withdrawals_state()
         if state != self._state:
-            self._withdrawn = frozenset(self._index.withdrawn_names())
+            self._withdrawn = frozenset(self._index.withdrawn_names() if state else ())
             self._state = state
 
 

@@ -15,6 +15,8 @@ HEARTBEAT_FILE: Final = "health-check.heartbeat"
 PRESENCE_FILE: Final = "presence.json"
 #: Where verify stopped.
 VERIFY_FILE: Final = "verify.json"
+#: Where the verification of a release stopped.
+RELEASE_VERIFY_FILE: Final = "release-verify.json"
 
 
 class HeartbeatFile:

@@ -150,6 +150,19 @@ class Verifier:
 def check_episode(episode: Episode, stored: OpenEpisode, spend: Callable[[int], None]) -> Damage | None:
     """What is wrong with `stored`, which the index describes as `episode`; None when all is well. `spend` is told the
     bytes of each piece that was read."""
+    damage = check_bytes(episode, stored, spend)
+    if damage is not None:
+        return damage
+    try:
+        meta = archive.check(stored.stream)
+    except archive.ArchiveError as exc:
+        return Damage(episode.key, "archive", str(exc))
+    phrases = disagreements(episode, meta)
+    return Damage(episode.key, "meta", phrases[0]) if phrases else None
+
+
+def check_bytes(episode: Episode, stored: OpenEpisode, spend: Callable[[int], None]) -> Damage | None:
+    """Whether the bytes of `stored` are other ones than `episode` says; as `check_episode`."""
     if stored.size_bytes != episode.size_bytes:
         return Damage(episode.key, "size", f"{stored.size_bytes} bytes, the index says {episode.size_bytes}")
     digest = hashlib.sha256()
@@ -158,9 +171,4 @@ def check_episode(episode: Episode, stored: OpenEpisode, spend: Callable[[int], 
         spend(len(piece))
     if digest.hexdigest() != episode.sha256:
         return Damage(episode.key, "sha256", f"{digest.hexdigest()}, the index says {episode.sha256}")
-    try:
-        meta = archive.check(stored.stream)
-    except archive.ArchiveError as exc:
-        return Damage(episode.key, "archive", str(exc))
-    phrases = disagreements(episode, meta)
-    return Damage(episode.key, "meta", phrases[0]) if phrases else None
+    return None

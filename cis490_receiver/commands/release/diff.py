@@ -1,0 +1,58 @@
+"""``cis490-receiver release diff``."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from typing import Any, Final
+
+import click
+
+from cis490_receiver.commandline.options import example, json_option
+from cis490_receiver.commands.release.named import opened, parse_name
+from cis490_receiver.commands.shared import use_episodes
+from cis490_receiver.config import load
+from cis490_receiver.upkeep.release_diff import Difference, differences
+
+_SHOWN: Final = 20
+_SIGNS: Final = {"added": "+", "removed": "-", "changed": "~"}
+
+
+@click.command(
+    "diff", short_help="Compare two releases.", epilog=example("cis490-receiver release diff 2026-11 paper-1")
+)
+@click.argument("first", metavar="A", callback=parse_name)
+@click.argument("second", metavar="B", callback=parse_name)
+@json_option
+def command(first: str, second: str, as_json: bool) -> None:
+    """Tell which episodes the release B has that A has not, and the other way round, and which are others.
+
+    Exit status 0, whether they differ or not.
+    """
+    backends = use_episodes(load())
+    old, new = opened(backends, first), opened(backends, second)
+    with old.stream, new.stream:
+        found = list(differences(old.stream, new.stream))
+    counts: Counter[str] = Counter(one.kind for one in found)
+    if as_json:
+        summary: dict[str, Any] = {"first": first, "second": second}
+        summary |= {kind: counts[kind] for kind in _SIGNS}
+        click.echo(json.dumps(summary | {"differences": [_as_dict(one) for one in found]}, indent=2))
+        return
+    click.echo(f"{counts['added']} added, {counts['removed']} removed, {counts['changed']} changed")
+    for one in found[:_SHOWN]:
+        told = f": {', '.join(one.fields)}" if one.fields else ""
+        click.echo(f"{_SIGNS[one.kind]} {one.episode.key}{told}")
+    if len(found) > _SHOWN:
+        click.echo(f"  and {len(found) - _SHOWN} more; --json names them all")
+
+
+def _as_dict(one: Difference) -> dict[str, Any]:
+    return {
+        "kind": one.kind,
+        "host_id": one.episode.host_id,
+        "episode_id": one.episode.episode_id,
+        "old_sha256": one.old.sha256 if one.old else None,
+        "new_sha256": one.new.sha256 if one.new else None,
+        "fields": one.fields,
+    }
