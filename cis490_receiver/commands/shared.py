@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from cis490_receiver import protocol
 from cis490_receiver.config import Settings
 from cis490_receiver.errors import ReceiverError
 
@@ -55,6 +56,30 @@ def use_index(settings: Settings) -> Backends:
     backends = use_episodes(settings)
     require_index(backends)
     return backends
+
+
+def parse_release(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    """The name of a release, or of its table.
+
+    Raises:
+        BadParameter: no release can have it.
+    """
+    name = value and value.removesuffix(".jsonl")
+    if name is not None and not protocol.is_valid_id(name):
+        raise click.BadParameter(
+            "1 to 128 characters of A-Z a-z 0-9 . _ -, the first a letter or a digit, no ..", ctx, param
+        )
+    return name
+
+
+def parse_sha256(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    """Raises:
+    BadParameter: no SHA-256.
+    """
+    digest = value and value.lower()
+    if digest is not None and not protocol.is_sha256(digest):
+        raise click.BadParameter("64 hex digits", ctx, param)
+    return digest
 
 
 def require_index(backends: Backends) -> None:

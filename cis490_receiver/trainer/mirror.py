@@ -11,40 +11,23 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from cis490_receiver.files import atomic
 from cis490_receiver.filters import Filters
-from cis490_receiver.http_client.failures import TransportFailed
 from cis490_receiver.models import Episode, EpisodeKey
 from cis490_receiver.progress import SILENT, Progress
 from cis490_receiver.trainer import withdrawn
-from cis490_receiver.trainer.fetch import PARTIAL_FOLDER, Fetcher
 from cis490_receiver.trainer.follower import Follower
-from cis490_receiver.trainer.layout import hash_file, path_in
+from cis490_receiver.trainer.layout import path_in
 from cis490_receiver.trainer.listing import Listing, NotListed
 from cis490_receiver.trainer.records import Records, lines_of
-from cis490_receiver.trainer.remote import MirrorFailed, Remote
+from cis490_receiver.trainer.remote import Remote
 from cis490_receiver.trainer.state import State
+from cis490_receiver.trainer.supply import Result, Supply, alone_in, told
 
 INDEX_FILE: Final = "index.jsonl"
-
-
-@dataclass(slots=True)
-class Result:
-    """What a run did."""
-
-    fetched: int = 0
-    fetched_bytes: int = 0
-    present: int = 0
-    #: Episodes that were here and went to ``withdrawn/``, because the receiver withdrew them.
-    withdrawn: int = 0
-    #: Episodes that could not be had, and why.
-    failed: dict[str, str] = field(default_factory=dict)
 
 
 class Mirror:
@@ -74,13 +57,8 @@ class Mirror:
         Raises:
             MirrorFailed: the receiver cannot be followed.
         """
-        if (self._folder / "incoming").exists():
-            raise MirrorFailed(f"{self._folder} is a receiver's own data folder; name another")
-        atomic.make_folder(self._folder / PARTIAL_FOLDER)
-        with atomic.locked_file_or_none(self._folder / "mirror.lock") as lock:
-            if lock is None:
-                raise MirrorFailed(f"another mirror is writing to {self._folder}")
-            with _told("cannot read the receiver's index"):
+        with alone_in(self._folder):
+            with told("cannot read the receiver's index"):
                 records, mark = self._update()
                 self._withdrawn = withdrawn.ask(self._remote)
             state = self._state.read()
@@ -90,7 +68,7 @@ class Mirror:
             moved = 0
             if self._filters.withdrawn == "exclude":
                 moved = withdrawn.set_aside(self._folder, self._withdrawn)
-            with _told("cannot read the receiver's episodes"):
+            with told("cannot read the receiver's episodes"):
                 wanted = self._wanted(records)
                 result = self._fetch_missing(wanted, check)
             result.withdrawn = moved
@@ -123,46 +101,9 @@ class Mirror:
         return meant == "include" or (key in self._withdrawn) == (meant == "only")
 
     def _fetch_missing(self, wanted: dict[EpisodeKey, Episode], check: bool) -> Result:
-        result = Result()
-        missing = self._list_missing(wanted, check)
-        self._progress.begin("fetching", sum(episode.size_bytes for episode in missing))
-        fetcher = Fetcher(self._remote, self._folder, self._progress)
-        with ThreadPoolExecutor(self._jobs) as pool:
-            under_way = {pool.submit(fetcher.fetch, episode): episode for episode in missing}
-            try:
-                for done in as_completed(under_way):
-                    episode = under_way[done]
-                    failure = done.result()
-                    if failure is None:
-                        result.fetched += 1
-                        result.fetched_bytes += episode.size_bytes
-                    else:
-                        result.failed[str(episode.key)] = failure
-            except BaseException:
-                pool.shutdown(cancel_futures=True)
-                raise
-        result.present = len(wanted) - len(result.failed)
-        return result
-
-    def _list_missing(self, wanted: dict[EpisodeKey, Episode], check: bool) -> list[Episode]:
-        """Those of `wanted` that are not here, or with `check`, whose bytes are not what they should be."""
         known = {} if check else {e.key: e.sha256 for e, _ in lines_of(self._folder / INDEX_FILE)}
-        self._progress.begin("looking at what is here", len(wanted), "episodes")
-        missing = []
-        for key, episode in wanted.items():
-            if not self._is_here(episode, known.get(key)):
-                missing.append(episode)
-            self._progress.advance()
-        return missing
-
-    def _is_here(self, episode: Episode, known_sha256: str | None) -> bool:
-        path = path_in(self._folder, episode.key)
-        try:
-            if path.stat().st_size != episode.size_bytes:
-                return False
-        except OSError:
-            return False
-        return known_sha256 == episode.sha256 or hash_file(path)[0].hexdigest() == episode.sha256
+        supply = Supply(self._remote, self._folder, jobs=self._jobs, progress=self._progress)
+        return supply.complete(wanted.values(), known, path_in)
 
     def _write_index(self, records: Records, wanted: dict[EpisodeKey, Episode], result: Result) -> None:
         """The lines, byte for byte, of the episodes that are here."""
@@ -175,12 +116,3 @@ class Mirror:
             os.fsync(target.fileno())
         os.rename(fresh, self._folder / INDEX_FILE)
         atomic.sync_folder(self._folder)
-
-
-@contextlib.contextmanager
-def _told(what: str) -> Iterator[None]:
-    """Let a failure on the way to the receiver be one sentence that ends with what to do."""
-    try:
-        yield
-    except TransportFailed as exc:
-        raise MirrorFailed(f"{what}: {exc.message}; {exc.remedy}") from exc

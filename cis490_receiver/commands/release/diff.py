@@ -9,8 +9,8 @@ from typing import Any, Final
 import click
 
 from cis490_receiver.commandline.options import example, json_option
-from cis490_receiver.commands.release.named import opened, parse_name
-from cis490_receiver.commands.shared import use_episodes
+from cis490_receiver.commands.release.named import opened
+from cis490_receiver.commands.shared import parse_release, use_episodes
 from cis490_receiver.config import load
 from cis490_receiver.upkeep.release_diff import Difference, differences
 
@@ -21,8 +21,8 @@ _SIGNS: Final = {"added": "+", "removed": "-", "changed": "~"}
 @click.command(
     "diff", short_help="Compare two releases.", epilog=example("cis490-receiver release diff 2026-11 paper-1")
 )
-@click.argument("first", metavar="A", callback=parse_name)
-@click.argument("second", metavar="B", callback=parse_name)
+@click.argument("first", metavar="A", callback=parse_release)
+@click.argument("second", metavar="B", callback=parse_release)
 @json_option
 def command(first: str, second: str, as_json: bool) -> None:
     """Tell which episodes the release B has that A has not, and the other way round, and which are others.

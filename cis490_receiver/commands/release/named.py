@@ -4,25 +4,13 @@ from __future__ import annotations
 
 import click
 
-from cis490_receiver import page, protocol
+from cis490_receiver import page
 from cis490_receiver.backends import Backends
 from cis490_receiver.commandline.failures import Failure
+from cis490_receiver.commands.shared import parse_release
 from cis490_receiver.index.base.releases import OpenRelease, Release
 
-
-def parse_name(ctx: click.Context, param: click.Parameter, value: str) -> str:
-    """Raises:
-    BadParameter: no release can have this name.
-    """
-    name = value.removesuffix(".jsonl")
-    if not protocol.is_valid_id(name):
-        raise click.BadParameter(
-            "1 to 128 characters of A-Z a-z 0-9 . _ -, the first a letter or a digit, no ..", ctx, param
-        )
-    return name
-
-
-name_argument = click.argument("name", callback=parse_name)
+name_argument = click.argument("name", callback=parse_release)
 
 
 def require(backends: Backends, name: str) -> Release:

@@ -11,7 +11,7 @@ from cis490_receiver import logfmt, page, protocol
 from cis490_receiver.commandline.failures import EXIT_FOUND, EXIT_INTERRUPTED
 from cis490_receiver.commandline.options import example, json_option, quiet_option
 from cis490_receiver.commands.release.named import name_argument, opened
-from cis490_receiver.commands.shared import use_episodes
+from cis490_receiver.commands.shared import parse_sha256, use_episodes
 from cis490_receiver.config import load
 from cis490_receiver.index.base.releases import Release
 from cis490_receiver.progress import on_standard_error
@@ -21,12 +21,6 @@ from cis490_receiver.upkeep.verify import Throttle
 _SHOWN: Final = 100
 
 
-def _parse_sha256(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
-    if value is not None and not protocol.is_sha256(value.lower()):
-        raise click.BadParameter("64 hex digits", ctx, param)
-    return value and value.lower()
-
-
 @click.command(
     "verify",
     short_help="Read a release back: its table, its episodes.",
@@ -34,7 +28,7 @@ def _parse_sha256(ctx: click.Context, param: click.Parameter, value: str | None)
 )
 @name_argument
 @click.option("--host", help="Only this host's episodes.")
-@click.option("--sha256", callback=_parse_sha256, help="What its table must have, from a paper for example.")
+@click.option("--sha256", callback=parse_sha256, help="What its table must have, from a paper for example.")
 @click.option("--rate", type=click.FloatRange(min=0, min_open=True), help="Read at most so many MB a second.")
 @click.option("--resume", is_flag=True, help="Go on where the last run over this release stopped.")
 @quiet_option
