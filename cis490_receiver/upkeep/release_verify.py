@@ -14,7 +14,8 @@ from cis490_receiver.models import Episode
 from cis490_receiver.progress import SILENT, Progress
 from cis490_receiver.state.base.marks import Memo
 from cis490_receiver.storage.base import EpisodeStore
-from cis490_receiver.upkeep.verify import Damage, Throttle, check_bytes
+from cis490_receiver.upkeep.throttle import Throttle
+from cis490_receiver.upkeep.verify import Damage, check_bytes
 
 _STEP: Final = 1 << 20
 #: How often a run notes where it is, in seconds.
@@ -61,8 +62,8 @@ class ReleaseVerifier:
         self._noted_at = now()
 
     def run(self, opened: OpenRelease, *, host_id: str | None, resume: bool) -> ReleaseReport:
-        """Hash the table, then each of its episodes, or those of one host. ^C ends it early, with its place noted; a
-        run that is killed goes on from half a minute before."""
+        """Hash the table, then each of its episodes, or those of one host. A KeyboardInterrupt ends it early, with its
+        place noted; a run that is killed goes on from half a minute before."""
         report = ReleaseReport()
         offset = 0
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from typing import Any, Final
 
 import click
@@ -10,13 +11,14 @@ import click
 from cis490_receiver import logfmt, page, protocol
 from cis490_receiver.commandline.failures import EXIT_FOUND, EXIT_INTERRUPTED
 from cis490_receiver.commandline.options import example, json_option, quiet_option
+from cis490_receiver.commandline.stopping import stop_in_order
 from cis490_receiver.commands.release.named import name_argument, opened
 from cis490_receiver.commands.shared import parse_sha256, use_episodes
 from cis490_receiver.config import load
 from cis490_receiver.index.base.releases import Release
 from cis490_receiver.progress import on_standard_error
 from cis490_receiver.upkeep.release_verify import ReleaseReport, ReleaseVerifier
-from cis490_receiver.upkeep.verify import Throttle
+from cis490_receiver.upkeep.throttle import Throttle
 
 _SHOWN: Final = 100
 
@@ -52,6 +54,7 @@ def command(
     backends = use_episodes(settings)
     logfmt.configure("error" if as_json else settings.log_level)
     found = opened(backends, name)
+    stopped_by = stop_in_order()
     throttle = Throttle(rate * 1e6 if rate else None)
     with found.stream, on_standard_error(quiet=quiet) as progress:
         verifier = ReleaseVerifier(
@@ -64,7 +67,7 @@ def command(
         if as_json
         else _as_text(found.release, expected, report)
     )
-    if not report.complete:
+    if signal.SIGINT in stopped_by:
         raise SystemExit(EXIT_INTERRUPTED)
     intact = report.table_sha256 == expected and not report.bad_lines and not report.damaged
     raise SystemExit(0 if intact else EXIT_FOUND)
