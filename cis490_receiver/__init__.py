@@ -129,6 +129,7 @@ def _create_app(settings: Settings, clock: Clock | None) -> Flask:
         retirements=backends.retirements,
         heartbeat=backends.heartbeat,
         faults=backends.faults,
+        inspections=backends.inspections,
         gate=gate,
     )
     services = Services(

@@ -29,6 +29,7 @@ def look(settings: Settings, backends: Backends, now_ns: int, seen: Presence | N
         quarantined=backends.inventory.quarantined(),
         retirements=backends.retirements.all(),
         presence=seen,
+        troubles=backends.inspections.read().troubles,
     )
 
 

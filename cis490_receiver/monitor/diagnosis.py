@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from cis490_receiver.config import Settings
+from cis490_receiver.monitor.archive_diagnosis import archive_symptoms
 from cis490_receiver.monitor.facts import HOUR_NS, MINUTE_NS, Facts, HostFacts, ReceiverFacts
 from cis490_receiver.monitor.own_diagnosis import receiver_symptoms
 from cis490_receiver.monitor.symptoms import (
@@ -65,6 +66,7 @@ def _host_symptoms(host: HostFacts, facts: Facts, settings: Settings) -> Iterato
         yield from _commit_aging(host, facts.receiver)
     yield from _fatal_only(host, settings)
     yield from _doctor_failing(host, now_ns, settings)
+    yield from archive_symptoms(host.host_id, host.troubles, now_ns, settings)
 
 
 def _gone(host: HostFacts, seen_ns: int, now_ns: int) -> Symptom:

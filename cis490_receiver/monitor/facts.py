@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
@@ -14,6 +14,7 @@ from cis490_receiver.index.base import EpisodeIndex, HostSummary, RejectionLog, 
 from cis490_receiver.models import Rejection, Report, failed_checks
 from cis490_receiver.monitor.presence import Presence
 from cis490_receiver.state.base.gate_list import GateSnapshot
+from cis490_receiver.state.base.inspections import Trouble
 from cis490_receiver.state.base.notes import Retirement
 from cis490_receiver.storage.base import EpisodeStore
 
@@ -50,6 +51,8 @@ class HostFacts:
     size_bytes: int = 0
     report_at_ns: int | None = None
     report_failed: tuple[str, ...] = ()
+    #: What inspection found wrong with its episodes.
+    troubles: tuple[Trouble, ...] = ()
     #: The retirement in force.
     retired: Retirement | None = None
 
@@ -98,6 +101,7 @@ def gather(
     quarantined: int = 0,
     retirements: Mapping[str, Retirement] = MappingProxyType({}),
     presence: Presence | None = None,
+    troubles: Sequence[Trouble] = (),
 ) -> Facts:
     """Look at what was stored, refused and reported. Costs what there are hosts and recent refusals, not
     what there are episodes."""
@@ -106,6 +110,9 @@ def gather(
     told = {report.host_id: report for report in reports.all()} if reports else {}
     others = _by_host(rejections.since(now_ns - settings.lookback_hours * HOUR_NS), summaries)
     unstamped = index.unstamped_since(recent_ns)
+    found: dict[str, list[Trouble]] = {}
+    for trouble in troubles:
+        found.setdefault(trouble.host_id, []).append(trouble)
     hosts = [
         _host_facts(
             host_id,
@@ -115,6 +122,7 @@ def gather(
             unstamped.get(host_id, 0),
             recent_ns,
             retirements.get(host_id),
+            tuple(found.get(host_id, ())),
         )
         for host_id in sorted(summaries.keys() | others.keys() | told.keys())
     ]
@@ -162,6 +170,7 @@ def _host_facts(
     unstamped: int,
     recent_ns: int,
     retirement: Retirement | None,
+    troubles: tuple[Trouble, ...],
 ) -> HostFacts:
     recent = [fact for fact in others if fact.received_at_ns >= recent_ns]
     refused = [fact for fact in recent if fact.status >= 400]
@@ -188,5 +197,6 @@ def _host_facts(
         size_bytes=summary.size_bytes if summary else 0,
         report_at_ns=_time_of(report) if report else None,
         report_failed=tuple(failed_checks(report.doctor)) if report else (),
+        troubles=troubles,
         retired=retirement if retirement and retirement.holds(last_stored) else None,
     )

@@ -9,11 +9,13 @@ from typing import Final
 from cis490_receiver.monitor.facts import HostFacts
 from cis490_receiver.monitor.states import MUTED, NEVER_SHIPPED, RETIRED
 from cis490_receiver.monitor.symptoms import (
+    BAD_ARCHIVES,
     COMMIT_AGING,
     DOCTOR_FAILING,
     DOCTOR_STALE,
     FATAL_ONLY,
     GONE,
+    MISLABELLED,
     SILENT,
     UNSTAMPED,
     Symptom,
@@ -34,6 +36,8 @@ GRAVITY: Final[Mapping[str, str]] = {
     FATAL_ONLY: BAD,
     SILENT: BAD,
     GONE: BAD,
+    BAD_ARCHIVES: WARN,
+    MISLABELLED: WARN,
     UNSTAMPED: WARN,
     DOCTOR_FAILING: WARN,
     DOCTOR_STALE: WARN,

@@ -12,6 +12,8 @@ UNSTAMPED: Final = "unstamped"
 DOCTOR_FAILING: Final = "doctor-failing"
 DOCTOR_STALE: Final = "doctor-stale"
 COMMIT_AGING: Final = "commit-aging"
+BAD_ARCHIVES: Final = "bad-archives"
+MISLABELLED: Final = "mislabelled"
 DISK_LOW: Final = "disk-low"
 GATE_STALE: Final = "gate-stale"
 INDEX_DAMAGED: Final = "index-damaged"
@@ -28,6 +30,8 @@ NAMES: Final = (
     DOCTOR_FAILING,
     DOCTOR_STALE,
     COMMIT_AGING,
+    BAD_ARCHIVES,
+    MISLABELLED,
     DISK_LOW,
     GATE_STALE,
     INDEX_DAMAGED,

@@ -9,7 +9,7 @@ import math
 import random
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from cis490_receiver.config import Settings
@@ -25,6 +25,7 @@ from cis490_receiver.monitor.health import RANK, Health, health_of
 from cis490_receiver.monitor.symptoms import Symptom
 from cis490_receiver.policy.gate import VersionGate
 from cis490_receiver.state.base.gate_list import GateSnapshot
+from cis490_receiver.state.base.inspections import Inspections
 from cis490_receiver.state.base.marks import Heartbeat, Memo
 from cis490_receiver.state.base.notes import Mute, Mutes, Retirements
 from cis490_receiver.storage.base import EpisodeStore, Inventory
@@ -73,6 +74,7 @@ class HostView:
             "evidence": self.health.evidence or None,
             "remedy": self.health.remedy or None,
             "symptoms": [symptom_dict(symptom) for symptom in self.symptoms],
+            "troubles": [asdict(trouble) for trouble in self.facts.troubles],
             "last_episode_wall": _wall(self.facts.last_stored_at_ns),
             "episodes": self.facts.episodes,
             "size_bytes": self.facts.size_bytes,
@@ -186,6 +188,7 @@ class Watch:
     heartbeat: Heartbeat
     #: What the last health-check found wrong with episodes.
     faults: Memo
+    inspections: Inspections
     gate: VersionGate | None
 
     def findings(self, now_ns: int) -> Findings:
@@ -214,6 +217,7 @@ class Watch:
             quarantined=self.inventory.quarantined(),
             retirements=self.retirements.all(),
             presence=glance,
+            troubles=self.inspections.read().troubles,
         )
         return Findings.of(facts, self.settings, self.mutes.active(now_ns))
 

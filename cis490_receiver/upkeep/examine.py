@@ -13,9 +13,9 @@ from typing import BinaryIO, Final
 from cis490_receiver import archive
 from cis490_receiver.errors import ReceiverError
 from cis490_receiver.models import Episode
+from cis490_receiver.policy.labels import disagreements, lacking
 from cis490_receiver.state.base.inspections import CHANGED, MISLABELLED, UNOPENABLE
 from cis490_receiver.storage.base import EpisodeStore, OpenEpisode
-from cis490_receiver.upkeep.labels import disagreements, lacking
 
 #: What may be found that says nothing of the episode: it was too large to be looked at within limits, the disk did not
 #: give its bytes, it is not there.

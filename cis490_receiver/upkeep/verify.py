@@ -14,10 +14,10 @@ from cis490_receiver.errors import ReceiverError, StorageFailed
 from cis490_receiver.filters import Filters
 from cis490_receiver.index.base import EpisodeIndex
 from cis490_receiver.models import Episode, EpisodeKey
+from cis490_receiver.policy.labels import disagreements
 from cis490_receiver.progress import SILENT, Progress
 from cis490_receiver.state.base.marks import Memo
 from cis490_receiver.storage.base import EpisodeStore, OpenEpisode
-from cis490_receiver.upkeep.labels import disagreements
 from cis490_receiver.upkeep.throttle import Throttle
 
 _PAGE: Final = 500

@@ -14,6 +14,7 @@ from cis490_receiver import protocol
 from cis490_receiver.archive import Contents, look
 from cis490_receiver.errors import LooksBusy, NotFound, StorageFailed
 from cis490_receiver.models import Episode, EpisodeKey
+from cis490_receiver.policy.labels import disagreements, lacking
 from cis490_receiver.views.answers import json_answer
 from cis490_receiver.views.openapi import parameters, schemas
 from cis490_receiver.views.openapi.declaration import Answer, operation
@@ -93,4 +94,12 @@ def as_json(episode: Episode, contents: Contents) -> dict[str, Any]:
         "sha256": episode.sha256,
         "size_bytes": episode.size_bytes,
         **asdict(contents),
+        "mislabelled": mislabelled(episode, contents),
     }
+
+
+def mislabelled(episode: Episode, contents: Contents) -> list[str]:
+    """What the record and its meta.json do not agree about, or lack, a phrase each."""
+    if contents.meta is None:
+        return []
+    return disagreements(episode, contents.meta) + lacking(episode, contents.meta)

@@ -20,7 +20,7 @@ from cis490_receiver.times import parse_moment
 from cis490_receiver.views import charts, make_up
 from cis490_receiver.views.answers import json_answer
 from cis490_receiver.views.browser import wants_page
-from cis490_receiver.views.contents import Looks, as_json
+from cis490_receiver.views.contents import Looks, as_json, mislabelled
 from cis490_receiver.views.openapi.declaration import page
 from cis490_receiver.views.pages.rendering import page as html
 from cis490_receiver.views.pages.rendering import page_or_json
@@ -72,6 +72,7 @@ def blueprint(services: Services, looks: Looks) -> Blueprint:
             episode=record,
             withdrawal=services.index.withdrawal(record.key),
             contents=contents,
+            mislabelled=mislabelled(record, contents),
             meta=meta and meta[:META_CHARACTERS],
             meta_is_cut=meta is not None and len(meta) > META_CHARACTERS,
             members=contents.members[:MEMBERS],
@@ -97,6 +98,7 @@ def _as_json(services: Services, arguments: Mapping[str, str]) -> dict[str, Any]
             for total in kinds
         ],
         "episodes": recent.records(filters),
+        "withdrawn": _withdrawn(services, filters),
         "next": recent.next,
     }
 
@@ -124,6 +126,7 @@ def _shown(services: Services, arguments: Mapping[str, str]) -> dict[str, Any]:
         "most": max((count for row in table.values() for count in row.values()), default=0),
         "episodes": sum(row.episodes for row in hosts),
         "size_bytes": sum(row.size_bytes for row in hosts),
+        "withdrawn": _withdrawn(services, filters),
         "hosts": hosts,
         "listed": listed,
         "between": between,
@@ -140,6 +143,15 @@ def _shown(services: Services, arguments: Mapping[str, str]) -> dict[str, Any]:
         "is_first": "cursor" not in arguments,
         "charts": charts,
     }
+
+
+def _withdrawn(services: Services, filters: Filters) -> int:
+    """How many episodes that pass `filters` but for that are withdrawn."""
+    both = [
+        services.index.totals(filters.but(withdrawn=which), (), limit=1) for which in ("include", "exclude")
+    ]
+    everything, rest = (sum(total.episodes for total in totals) for totals in both)
+    return everything - rest
 
 
 def _listed(hosts: list[make_up.HostRow], *, everyone: bool) -> tuple[list[make_up.HostRow], int]:

@@ -15,12 +15,17 @@ from cis490_receiver.monitor.facts import Facts, HostFacts, ReceiverFacts, gathe
 from cis490_receiver.monitor.presence import Presence
 from cis490_receiver.monitor.states import count_states
 from cis490_receiver.state.base.gate_list import GateCommit, GateSnapshot
+from cis490_receiver.state.base.inspections import Example, Trouble
 from cis490_receiver.state.base.notes import Retirement
 
 NOW = 1_800_000_000 * 10**9
 SECOND, MINUTE, HOUR = 10**9, 60 * 10**9, 3600 * 10**9
 COMMIT = "c" * 40
 WELL = ReceiverFacts(free_bytes=1 << 50, gate=None, bad_lines=0)
+
+
+def trouble(kind: str, last_ns: int = NOW) -> Trouble:
+    return Trouble("h", kind, 5, last_ns - HOUR, last_ns, (Example("e5", "detail"),))
 
 
 class Index:
@@ -266,3 +271,18 @@ def test_the_receivers_own() -> None:
 def test_an_empty_index_and_a_host_that_never_shipped_are_well() -> None:
     assert names() == []
     assert names(host()) == []
+
+
+def test_what_inspection_found_is_told_within_the_look_back() -> None:
+    for kind, name in (
+        ("unopenable", "bad-archives"),
+        ("changed", "bad-archives"),
+        ("mislabelled", "mislabelled"),
+    ):
+        at_boundary = trouble(kind, NOW - 24 * HOUR)
+        assert names(host(troubles=(at_boundary,))) == [name]
+        assert names(host(troubles=(dataclasses.replace(at_boundary, last_ns=NOW - 24 * HOUR - 1),))) == []
+        assert names(host(troubles=(at_boundary,), retired=Retirement("h", NOW, None, "sold"))) == []
+    both = host(troubles=(trouble("unopenable"), trouble("changed")))
+    [symptom] = diagnose(Facts(now_ns=NOW, hosts=(both,), receiver=WELL), Settings())
+    assert symptom.name == "bad-archives" and symptom.evidence.count("e5 (detail), …") == 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import html
 import io
 import json
 import os
@@ -116,6 +117,7 @@ def test_what_does_not_open_is_out_of_the_listing_within_one_run(receiver: Recei
     # The acknowledged bytes are never touched, nor is the index.
     assert rotten.read_bytes() == data and len(receiver.index()) == 6
     assert inspect(receiver.data_dir)["looked"] == 0
+    see_what_is_told_of_it(receiver)
     # Each is read once: what comes now is, nothing else.
     receiver.put("h", "new", make_episode(7), **stamped(7))
     assert inspect(receiver.data_dir)["looked"] == 1
@@ -124,12 +126,45 @@ def test_what_does_not_open_is_out_of_the_listing_within_one_run(receiver: Recei
     assert (again["looked"], again["withdrawn"], len(again["findings"])) == (7, 0, 4)
 
 
+def see_what_is_told_of_it(receiver: Receiver) -> None:
+    """By the fleet monitor, and on the pages."""
+    symptoms = receiver.request("GET", "/v1/symptoms", headers=AUTH).json["symptoms"]
+    told = {(item["host_id"], item["symptom"]): item for item in symptoms}
+    assert "do not open" in told["other", "bad-archives"]["evidence"]
+    assert "junk (not a zstd frame)" in told["other", "bad-archives"]["evidence"]
+    ours = told["h", "bad-archives"]
+    assert "2, the last one found" in ours["evidence"] and "dmesg" in ours["remedy"]
+    # Its host is not to blame for what rotted here.
+    assert "do not open" not in ours["evidence"] and "on the host" not in ours["remedy"]
+    assert "lies (episode_type is" in told["other", "mislabelled"]["evidence"]
+    environment = clean_environment(data_dir=receiver.data_dir, syslog_address="", disk_reserve_bytes=0)
+    checked = subprocess.run(
+        [BIN / "cis490-receiver", "health-check"], env=environment, capture_output=True, text=True
+    )
+    assert "bad-archives" in checked.stdout and checked.returncode == 1
+
+    def page(path: str) -> str:
+        answer = receiver.request("GET", path, headers=AUTH | {"Accept": "text/html"})
+        assert answer.status == 200
+        return html.unescape(answer.body.decode())
+
+    assert "bad archives" in page("/")
+    assert '<a href="/data/other/junk">junk</a>: not a zstd frame' in page("/hosts/other")
+    assert "Withdrawn by inspection" in page("/data/other/junk")
+    assert "Mislabelled: episode_type is" in page("/data/other/lies")
+    assert "withdrawn=only" in page("/data") and "withdrawn=only" in page("/data?host=h")
+    assert "withdrawn=only" not in page("/data?episode_type=infected")
+    assert receiver.request("GET", "/data?host=h", headers=AUTH).json["withdrawn"] == 2
+
+
 def test_what_a_person_brought_back_stays_until_other_bytes_come(receiver: Receiver) -> None:
-    receiver.put("h", "e", NO_ARCHIVE)
+    receiver.put("h", "e", NO_ARCHIVE, **stamped(0))
     inspect(receiver.data_dir, status=1)
     command(receiver.data_dir, "withdraw", "--undo", "h/e")
-    again = inspect(receiver.data_dir, "--all")
+    assert receiver.request("GET", "/v1/symptoms", headers=AUTH).json["symptoms"]
+    again = inspect(receiver.data_dir, "--host", "h")
     assert (again["spared"], again["findings"]) == (1, []) and listed(receiver) == {"e"}
+    assert not receiver.request("GET", "/v1/symptoms", headers=AUTH).json["symptoms"]
     # The name is given to other bytes, of which nobody said anything.
     (receiver.data_dir / "episodes" / "h" / "e.tar.zst").unlink()
     command(receiver.data_dir, "reindex")

@@ -149,6 +149,10 @@ CONTENTS: Final[Schema] = record(
         "anyOf": [reference("Problem"), {"type": "null"}],
         "description": "why there may be more than is told; null where everything was seen",
     },
+    mislabelled={
+        **listed({"type": "string"}),
+        "description": "what its index line and its meta.json do not agree about, or lack, a phrase each",
+    },
 )
 
 #: What the description gives a name.

@@ -10,6 +10,7 @@ from cis490_receiver.monitor.health import FINE
 from cis490_receiver.monitor.states import MUTED, NEVER_SHIPPED, RETIRED
 from cis490_receiver.page import size
 from cis490_receiver.policy.gate import age_text
+from cis490_receiver.state.base import inspections
 
 HEALTH: Final = {
     symptoms.FATAL_ONLY: "refused every time",
@@ -19,6 +20,8 @@ HEALTH: Final = {
     symptoms.DOCTOR_FAILING: "doctor failing",
     symptoms.DOCTOR_STALE: "no doctor report",
     symptoms.COMMIT_AGING: "commit aging",
+    symptoms.BAD_ARCHIVES: "bad archives",
+    symptoms.MISLABELLED: "mislabelled",
     NEVER_SHIPPED: "never shipped",
     FINE: "fine",
     MUTED: "muted",
@@ -26,9 +29,21 @@ HEALTH: Final = {
 }
 
 
+TROUBLES: Final = {
+    inspections.UNOPENABLE: "do not open",
+    inspections.CHANGED: "changed since they were acknowledged",
+    inspections.MISLABELLED: "mislabelled",
+}
+
+
 def health_words(name: str) -> str:
     """A host's health, or any symptom, in words."""
     return HEALTH.get(name, name.replace("-", " "))
+
+
+def trouble_words(kind: str) -> str:
+    """What inspection found wrong with episodes, in words."""
+    return TROUBLES.get(kind, kind)
 
 
 def span(seconds: float) -> str:
@@ -75,5 +90,6 @@ FILTERS: Final = {
     "size": size,
     "span": span,
     "thousands": thousands,
+    "trouble": trouble_words,
     "wall": wall_time,
 }
