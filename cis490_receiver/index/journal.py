@@ -31,8 +31,9 @@ class Journal:
         self.path = path
         self.generation = Generation(path.with_name(GENERATION_NAME))
         self._group = GroupCommit(self._append)
-        #: The file that was seen to have no holes: they come from a crash, which no process outlives.
-        self._without_holes: int | None = None
+        #: The file whose name was synced, and that was seen to have no holes: they come from a crash, which no process
+        #: outlives.
+        self._settled: int | None = None
 
     def prepare(self) -> None:
         """Make the file when it is absent, durably, and mend what a crash tore."""
@@ -84,12 +85,14 @@ class Journal:
     def _mend(self, fd: int) -> None:
         self.generation.ensure(fd)
         inode = os.fstat(fd).st_ino
-        if inode != self._without_holes:
+        if inode != self._settled:
+            # Whoever swapped the file may have been killed before its name was synced.
+            atomic.sync_folder(self.path.parent)
             if atomic.has_holed_lines(fd):
                 with self.generation.cutting(fd):
                     cut = atomic.cut_holed_lines(fd)
                 log.warning(event("journal-torn-line-cut", bytes=len(cut), tail=cut[-80:]))
-            self._without_holes = inode
+            self._settled = inode
         mend(fd)
 
     def _named(self, exc: OSError, doing: str) -> StorageFull | StorageFailed:

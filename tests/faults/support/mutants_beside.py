@@ -280,5 +280,12 @@ BESIDE = (
         "            if False:\n",
         "reindex-two-at-once",
     ),
+    Mutant(
+        "index-under-an-unsynced-name",
+        "index/journal.py",
+        "            atomic.sync_folder(self.path.parent)\n            if atomic.has",
+        "            if atomic.has",
+        "reindex-killed-before-its-name-was-synced",
+    ),
     Mutant("new-index-behind-an-old-one", RENEWAL, "            work.truncate(0)\n", "", "reindex-killed"),
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from cis490_receiver.index.generation import GENERATION_NAME, Generation
 from cis490_receiver.index.renewal import SET_ASIDE_FILE
 from cis490_receiver.models import Episode
 from cis490_receiver.stamps import Stamps
@@ -34,6 +35,9 @@ class ReindexInspector(EpisodeInspector):
         ]
         self._bad = [line for line in old if line not in self._good]
         self._aside = _set_aside(start.get(SET_ASIDE_FILE, b""))
+        self._real = {inode: str(number) for inode, number in recording.real.items()}
+        #: How the index began in each of its generations.
+        self._began: dict[str, bytes] = {}
 
     def _inspect(self, state: State, data: Path) -> None:
         self._check_raw(state, data)
@@ -57,8 +61,33 @@ class ReindexInspector(EpisodeInspector):
     def _look(self, state: State, data: Path) -> None:
         self._check_raw(state, data)
 
+    def _build(self, state: State) -> None:
+        """A file keeps its number over a crash, and its generation is noted by that."""
+        super()._build(state)
+        path = self._root / "data" / GENERATION_NAME
+        try:
+            noted: dict[str, str] = json.loads(path.read_bytes())
+        except (OSError, ValueError):
+            return
+        made = [number for number in noted if number not in self._real.values()]
+        for name, (inode, _) in state.files.items():
+            if name.startswith("data/index.jsonl"):
+                for number in [self._real[inode]] if inode in self._real else made:
+                    noted[str((self._root / name).stat().st_ino)] = noted.pop(number, "")
+        path.write_text(json.dumps(noted).ljust(511) + "\n")
+
+    def _check_generation(self, data: Path) -> None:
+        """No follower's offset leads from one history into another."""
+        journal = data / "index.jsonl"
+        with journal.open("rb") as stream:
+            generation = Generation(data / GENERATION_NAME).of(stream.fileno())
+            first = stream.readline()
+        if self._began.setdefault(generation, first) != first:
+            raise Broken("the index became another one within a generation")
+
     def _check_raw(self, state: State, data: Path) -> None:
         """What has to hold before anything was made good."""
+        self._check_generation(data)
         lines, aside = _lines(data / "index.jsonl"), _set_aside(_text(data / SET_ASIDE_FILE))
         found = {(e.host_id, e.episode_id): e for line in lines if (e := _episode(line)) is not None}
         if lost := [line for line in self._bad if line not in lines and line not in aside]:

@@ -232,6 +232,13 @@ _INDEX = (
         ("reindexed",),
         "index",
     ),
+    Scenario(
+        "reindex-killed-before-its-name-was-synced",
+        (*_FILLED, {"do": "spoil"}),
+        (Process((REINDEX,), ("fsync:signal=KILL:when=3",)), Process((_NEW,))),
+        (201,),
+        "index",
+    ),
     one(
         "reindex-two-at-once",
         _SPOILT,
