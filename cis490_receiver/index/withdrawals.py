@@ -2,7 +2,8 @@
 
 The file has the journal's care: appended to under a lock, synced before anybody is told, torn lines cut before the
 next one is written. Several lines at once are one step: they are written with all that was there to a new file, which
-then takes the name, so that a crash leaves all of them or none.
+then takes the name, so that a crash leaves all of them or none. A name that could not be synced is given anew, to what
+was there before, while nobody can append to either file.
 
 The rows are in the memory of each catalog connection, read on from where it was; so they are never older than the
 file when a query runs, and need no room on disk.
@@ -61,6 +62,7 @@ class WithdrawalFile:
 
     def __init__(self, data_dir: Path) -> None:
         self.path = data_dir / WITHDRAWN_NAME
+        self._work = data_dir / f".{WITHDRAWN_NAME}.tmp"
 
     def append(self, items: Sequence[Withdrawal]) -> None:
         """See `WithdrawalLog.append`."""
@@ -69,6 +71,7 @@ class WithdrawalFile:
             with atomic.locked_file(self.path) as fd:
                 atomic.cut_torn_lines(fd)
                 if len(lines) <= 1:
+                    self._sync_name(fd)
                     atomic.append_lines(fd, self.path, lines)
                 else:
                     self._append_in_one_step(fd, lines)
@@ -77,10 +80,28 @@ class WithdrawalFile:
             log.error(event(kind.code, doing="withdraw", file=self.path.name, reason=exc.strerror))
             raise kind from exc
 
+    def _sync_name(self, fd: int) -> None:
+        """Who made the file that is open as `fd` of the one before may have been killed before its name was synced."""
+        try:
+            atomic.sync_folder(self.path.parent)
+        except OSError:
+            atomic.replace_file(self.path, _content(fd))
+            raise
+
     def _append_in_one_step(self, fd: int, lines: Sequence[bytes]) -> None:
-        there = os.pread(fd, os.fstat(fd).st_size, 0)
+        there = _content(fd)
         # Who waits for the lock of the old file finds that the name went to another one, and takes that.
-        atomic.replace_file(self.path, there + b"".join(lines))
+        with atomic.locked_file(self._work) as new:
+            os.ftruncate(new, 0)
+            atomic.write_all(new, there + b"".join(lines))
+            os.fsync(new)
+            os.rename(self._work, self.path)
+            try:
+                atomic.sync_folder(self.path.parent)
+            except OSError:
+                # No later sync of this name would mean anything: what was there is named anew.
+                atomic.replace_file(self.path, there)
+                raise
 
     def items(self) -> Iterator[Withdrawal]:
         """See `WithdrawalLog.items`."""
@@ -156,6 +177,10 @@ def taken_off(columns: Sequence[str], of_row: dict[str, str]) -> str:
     """SQL for the rows that take withdrawn episodes off sums with `columns`, each of which `of_row` makes of a row of
     ``episodes``."""
     return TAKEN_OFF.format(columns=", ".join(f"{of_row[column]} AS {column}" for column in columns))
+
+
+def _content(fd: int) -> bytes:
+    return os.pread(fd, os.fstat(fd).st_size, 0)
 
 
 def _forget(connection: sqlite3.Connection) -> None:

@@ -27,10 +27,11 @@ from cis490_receiver.policy.inspection import TakeAll
 from cis490_receiver.stamps import Stamps
 from cis490_receiver.storage.filesystem import FilesystemStore
 from cis490_receiver.upkeep.rebuild import rebuild_from_trace
-from tests.faults.support import beside
+from tests.faults.support import beside, withdrawing
 from tests.support.archives import Archive, make_episode
 
 PIECE = 4096
+STEPS = beside.STEPS | withdrawing.STEPS
 
 
 class BytesBody:
@@ -75,8 +76,8 @@ class Driver:
         self.store, self.index = FilesystemStore(data_dir), LocalIndex(data_dir)
 
     def run(self, step: dict[str, Any]) -> None:
-        if step["do"] in beside.STEPS:
-            beside.STEPS[step["do"]](self.settings.data_dir, step)
+        if step["do"] in STEPS:
+            STEPS[step["do"]](self.settings.data_dir, step)
         else:
             getattr(self, "do_" + step["do"])(step)
 

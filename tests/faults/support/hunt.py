@@ -30,6 +30,7 @@ from tests.faults.support.recording import Recording
 from tests.faults.support.reindexed import ReindexInspector
 from tests.faults.support.reports import ReportInspector
 from tests.faults.support.scenarios import SCENARIOS, scenario
+from tests.faults.support.withdrawing import WithdrawalInspector
 
 DRIVER = Path(driver.__file__)
 #: Who knows what is promised about the things that a scenario is about.
@@ -39,6 +40,7 @@ INSPECTORS: dict[str, type[Inspector]] = {
     "gates": GateInspector,
     "alerts": AlertInspector,
     "index": ReindexInspector,
+    "withdrawals": WithdrawalInspector,
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tests.faults.support.course import START, Process, Scenario, Step, one, put
 from tests.faults.support.scenarios_beside import BESIDE
+from tests.faults.support.scenarios_withdrawn import WITHDRAWN
 
 
 def _dead(name: str, last: Step, *statuses: object, do: str = "die_before_line") -> Scenario:
@@ -136,7 +137,7 @@ _INGEST: tuple[Scenario, ...] = (
 )
 
 
-SCENARIOS = _INGEST + BESIDE
+SCENARIOS = _INGEST + BESIDE + WITHDRAWN
 
 
 def scenario(name: str) -> Scenario:
