@@ -17,11 +17,11 @@ http_client/                                    errors, i_json; the HTTP of both
 policy/                                         the small ones, which are all of the above, but files; of state only
                                                 `base`; no flask
 storage/, index/, state/                        the small ones; never each other
-ingest, monitor/                                the small ones but files, policy; of storage, index and state only
-                                                `base`
+ingest, resumable, monitor/                     the small ones but files, policy; of storage, index and state only
+                                                `base`; resumable also ingest
 upkeep/                                         the above, git
 serving/                                        config, errors, logfmt; the only code that knows gunicorn's insides
-views/                                          policy, ingest, monitor, the `base`s; of serving direct and
+views/                                          policy, ingest, resumable, monitor, the `base`s; of serving direct and
                                                 refusals; the only HTTP code
 trainer/                                        the small ones, http_client
 client/                                         the small ones but config, git, http_client
@@ -82,9 +82,11 @@ def _create_app(settings: Settings, clock: Clock | None) -> Flask:
     from cis490_receiver.monitor.watch import Watch
     from cis490_receiver.policy.auth import Authenticator
     from cis490_receiver.policy.gate import VersionGate
+    from cis490_receiver.policy.inspection import inspector
     from cis490_receiver.policy.sessions import Sessions
     from cis490_receiver.policy.slowdown import Slowdown
-    from cis490_receiver.upkeep.recovery import recover_quietly
+    from cis490_receiver.resumable import Resumables
+    from cis490_receiver.upkeep.recovery import recover_quietly, tidy_quietly
     from cis490_receiver.views import (
         body,
         contents,
@@ -99,6 +101,7 @@ def _create_app(settings: Settings, clock: Clock | None) -> Flask:
         releases,
         symptoms,
         system,
+        uploads,
     )
     from cis490_receiver.views.intake import Intake
     from cis490_receiver.views.upload_metrics import UploadMetrics
@@ -108,13 +111,22 @@ def _create_app(settings: Settings, clock: Clock | None) -> Flask:
     _say_what_gunicorn_lacks()
     backends = open_backends(settings)
     recover_quietly(backends.store, backends.index)
+    clock = clock or SystemClock()
+    resumables = Resumables(
+        partials=backends.partials,
+        store=backends.store,
+        index=backends.index,
+        clock=clock,
+        inspector=inspector(settings),
+        expire_hours=settings.upload_expire_hours,
+    )
+    tidy_quietly(resumables)
 
     app = Flask(__name__, static_folder=None)
     # Every answer is ours, in JSON or, for browsers, a page.
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     app.url_map.merge_slashes = False
     app.url_map.converters |= {"rest": episodes.RestOfPath, "episode": episodes.EpisodePath}
-    clock = clock or SystemClock()
     authenticator = Authenticator(settings, clock, backends.tokens)
     gate = VersionGate(backends.gate_list, settings.gate_extra_commits) if settings.gate_enabled else None
     watch = Watch(
@@ -152,11 +164,12 @@ def _create_app(settings: Settings, clock: Clock | None) -> Flask:
         codes=backends.codes,
         slowdown=Slowdown(),
         uploads=UploadMetrics(settings.workers),
+        resumables=resumables,
     )
     app.extensions["cis490"] = services
     framing.init_app(app)
     failures.init_app(app)
-    for part in (system, episodes, listing, releases, host_health, symptoms, pages, documentation):
+    for part in (system, episodes, uploads, listing, releases, host_health, symptoms, pages, documentation):
         app.register_blueprint(part.blueprint(services))
     looks = contents.Looks(services)
     app.register_blueprint(contents.blueprint(services, looks))

@@ -42,10 +42,12 @@ from cis490_receiver.state.retirements import RetirementFile
 from cis490_receiver.state.session_key import SessionKeyFile
 from cis490_receiver.state.tokens import TokenFile
 from cis490_receiver.storage.base import EpisodeStore, Inventory
+from cis490_receiver.storage.base.partials import Partials
 from cis490_receiver.storage.filesystem import FilesystemStore
 from cis490_receiver.storage.inventory import FilesystemInventory
+from cis490_receiver.storage.partials import FilesystemPartials
 
-_OWN_FOLDERS: Final = frozenset({"episodes", "incoming", "quarantine", "releases"})
+_OWN_FOLDERS: Final = frozenset({"episodes", "incoming", "quarantine", "receipts", "releases"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +56,8 @@ class Backends:
 
     place: Place
     store: EpisodeStore
+    #: Uploads in pieces.
+    partials: Partials
     #: The same episodes, to be looked at without being read.
     inventory: Inventory
     index: EpisodeIndex
@@ -97,6 +101,7 @@ def open_backends(settings: Settings) -> Backends:
     try:
         atomic.make_folder(folder)
         store.prepare()
+        FilesystemPartials(folder).prepare()
         index.prepare()
     except OSError as exc:
         raise ConfigError(_cannot(settings, exc.strerror or "failed")) from exc
@@ -129,6 +134,7 @@ def _put_together(
     return Backends(
         place=DataFolder(folder),
         store=store,
+        partials=FilesystemPartials(folder),
         inventory=FilesystemInventory(folder),
         index=index,
         rejections=RejectionFile(folder),

@@ -90,6 +90,9 @@ class Settings:
     metrics_public: bool = key(False, BOOLEAN, "answer /metrics without a token")
     max_episode_bytes: int = key(16 << 30, size(1), "largest episode taken")
     disk_reserve_bytes: int = key(1 << 30, size(0), "free space that no upload may touch")
+    upload_expire_hours: int = key(
+        72, integer(1, 24 * 90), "how long an upload in pieces waits for its next byte before it is discarded"
+    )
     validate: str = key(
         "off",
         choice("off", "magic", "full"),

@@ -110,26 +110,44 @@ def receive_episode(
     # A name that is taken is answered without taking the bytes again, but for those that are here anyway.
     if store.exists(upload.key):
         _check_small(upload, body)
-        if (known := _already_there(upload, store, index, clock)) is not None:
+        if (known := already_there(upload, store, index, clock)) is not None:
             return known
     with store.receive(upload.key, upload.stamps) as incoming:
         _copy(body, incoming, inspector)
-        actual = incoming.hexdigest()
-        if actual != upload.sha256:
-            raise ShaMismatch(actual)
-        inspector.look_at_whole(incoming.open)
-        incoming.sync()
-        episode = Episode.from_upload(upload, size_bytes=incoming.size_bytes, received_at_ns=clock.now_ns())
-        if incoming.publish():
-            index.append(episode)
-            incoming.settle()
+        episode = keep(upload, incoming, index=index, clock=clock, inspector=inspector)
+        if episode is not None:
             log.info(_stored_line(episode, time.monotonic() - started))
             return Outcome(True, episode)
     # Another writer of this name was faster.
-    if (known := _already_there(upload, store, index, clock)) is None:
+    if (known := already_there(upload, store, index, clock)) is None:
         # Taken a moment ago and free now: a writer that failed has given it up.
         raise EpisodeBusy
     return known
+
+
+def keep(
+    upload: Upload, incoming: Incoming, *, index: EpisodeIndex, clock: Clock, inspector: Inspector
+) -> Episode | None:
+    """Make an episode of a body that is there as a whole, however it came.
+
+    Returns:
+        The episode, durable; None when its name is taken, and nothing was changed.
+
+    Raises:
+        ShaMismatch, BadArchive: as `receive_episode`.
+        StorageFull, StorageFailed: it was not stored, and nothing was promised.
+    """
+    actual = incoming.hexdigest()
+    if actual != upload.sha256:
+        raise ShaMismatch(actual)
+    inspector.look_at_whole(incoming.open)
+    incoming.sync()
+    episode = Episode.from_upload(upload, size_bytes=incoming.size_bytes, received_at_ns=clock.now_ns())
+    if not incoming.publish():
+        return None
+    index.append(episode)
+    incoming.settle()
+    return episode
 
 
 def recover(store: EpisodeStore, index: EpisodeIndex, rebuild: Rebuild) -> int:
@@ -181,7 +199,7 @@ def _check_small(upload: Upload, body: Body) -> None:
         raise ShaMismatch(actual)
 
 
-def _already_there(upload: Upload, store: EpisodeStore, index: EpisodeIndex, clock: Clock) -> Outcome | None:
+def already_there(upload: Upload, store: EpisodeStore, index: EpisodeIndex, clock: Clock) -> Outcome | None:
     """The outcome for a name that is taken, made durable; None when it is free."""
     with store.hold(upload.key, wait_seconds=HOLD_SECONDS) as held:
         if held is None:

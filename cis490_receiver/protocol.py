@@ -18,6 +18,14 @@ HEADER_CODE_COMMIT: Final = "X-Cis490-Code-Commit"
 HEADER_EPISODE_TYPE: Final = "X-Episode-Type"
 HEADER_BENIGN_PROFILE: Final = "X-Benign-Profile"
 HEADER_LAB_HOST: Final = "X-Lab-Host"
+HEADER_HOST_ID: Final = "X-Host-Id"
+HEADER_EPISODE_ID: Final = "X-Episode-Id"
+
+#: The version of the protocol of uploads in pieces (https://tus.io/protocols/resumable-upload), and what of it
+#: both ends speak.
+TUS_VERSION: Final = "1.0.0"
+TUS_EXTENSIONS: Final = ("creation", "creation-with-upload", "termination", "expiration", "checksum")
+TUS_MEDIA_TYPE: Final = "application/offset+octet-stream"
 
 #: The version of an episode's layout that is meant when a client names none.
 SCHEMA_VERSION: Final = 2
@@ -59,6 +67,9 @@ def is_sha256(text: str) -> bool:
 def is_commit(text: str) -> bool:
     """Whether `text` is a git commit id as 40 lower-case hex digits."""
     return _COMMIT.fullmatch(text) is not None
+
+
+UPLOADS_PATH: Final = f"{API_PREFIX}/uploads"
 
 
 def episode_path(host_id: str, episode_id: str) -> str:

@@ -111,6 +111,9 @@ class ClientSocket(socket.socket):
         self._reading = False
         #: Whether the client still waits for leave to send its body.
         self.continue_owed = False
+        #: Told, twice a second, for how many seconds a client has said nothing that a thread waits for. What it raises
+        #: ends the wait.
+        self.on_silence: Callable[[float], None] | None = None
 
     def recv(self, size: int, flags: int = 0, /) -> bytes:
         """recv(2), within the time that the client has left. Of a head it gives what was collected, however
@@ -208,6 +211,7 @@ class ClientSocket(socket.socket):
             self.continue_owed = False
             self._send(_CONTINUE)
         limit = self._limit()
+        began = time.monotonic()
         self._reading = True
         try:
             while True:
@@ -216,6 +220,8 @@ class ClientSocket(socket.socket):
                     raise TimeoutError("the client is too slow")
                 with contextlib.suppress(BlockingIOError):
                     return read()
+                if self.on_silence is not None:
+                    self.on_silence(time.monotonic() - began)
         finally:
             self._reading = False
 

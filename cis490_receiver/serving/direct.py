@@ -10,9 +10,13 @@ path (`views.body`).
 from __future__ import annotations
 
 import socket
-from typing import Any
+import time
+from typing import Any, Final
 
 from gunicorn.http.body import Body, LengthReader
+
+#: How long what has come is kept waiting for more.
+PATIENCE_SECONDS: Final = 2.0
 
 
 class DirectStream:
@@ -21,7 +25,8 @@ class DirectStream:
     def __init__(self, body: Body, connection: Any) -> None:
         self._body = body
         self._reader: LengthReader = body.reader
-        self._recv_into = connection.recv_into
+        self._connection = connection
+        self._failure: BaseException | None = None
 
     @classmethod
     def over(cls, stream: Any, connection: Any) -> DirectStream | None:
@@ -33,27 +38,39 @@ class DirectStream:
         return cls(stream, connection)
 
     def readinto(self, buffer: memoryview) -> int:
-        """Fill `buffer` as far as the body goes; fewer bytes than both only where the client's side ended.
+        """Fill `buffer` as far as the body goes, or as far as it has come within about two seconds; 0 only where the
+        client's side ended, or `buffer` is empty. What came before a failure is given first.
 
         Raises:
             OSError: the connection broke, or the client's time ran out.
         """
+        if self._failure is not None:
+            raise self._failure
         view = buffer[: self._reader.length]
         filled = self._take_ahead(view)
+        began = time.monotonic()
         try:
             while filled < len(view):
                 # Fewer, longer calls; the socket's own time limit ends one that gets too little.
-                count = self._recv_into(view[filled:], 0, socket.MSG_WAITALL)
-                if count == 0:
-                    break
+                count = self._connection.recv_into(view[filled:], 0, socket.MSG_WAITALL)
                 filled += count
-        except BaseException:
+                if count == 0 or self._is_overdue(began, filled < len(view)):
+                    break
+        except BaseException as exc:
             # Where the next request begins is unknown now.
             self._body.failed = True
-            raise
+            if filled == 0 or not isinstance(exc, OSError):
+                raise
+            self._failure = exc
         finally:
             self._reader.length -= filled
         return filled
+
+    def _is_overdue(self, began: float, wants_more: bool) -> bool:
+        return wants_more and (
+            time.monotonic() - began > PATIENCE_SECONDS
+            or not self._connection.has_input(PATIENCE_SECONDS / 2)
+        )
 
     def _take_ahead(self, view: memoryview) -> int:
         """Move what gunicorn has read of this body into `view`. Whatever does not fit or lies beyond the body

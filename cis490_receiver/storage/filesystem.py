@@ -11,6 +11,7 @@ yes        any         a live upload
 no         1           a dead one that was never published: belongs to nobody
 no         2           published, perhaps not indexed: to be completed
 no         marker      the same, on a file system without hard links (`linking`)
+no         1           with a log: one in pieces, that waits for the next (`partials`)
 =========  ==========  ==========================================================================
 
 The lock is on the inode, thus on the final name too: who opens a published file and gets the lock knows
@@ -35,7 +36,7 @@ from cis490_receiver.files import atomic
 from cis490_receiver.logfmt import event
 from cis490_receiver.models import EpisodeKey
 from cis490_receiver.stamps import Stamps
-from cis490_receiver.storage import linking, traces
+from cis490_receiver.storage import linking, partial_log, traces
 from cis490_receiver.storage.base import Held, OpenEpisode
 from cis490_receiver.storage.files import HeldFile, IncomingFile, storage_errors, try_lock
 from cis490_receiver.storage.folders import HostFolders
@@ -210,6 +211,12 @@ class FilesystemStore:
                 return self._examine_marker(path, os.read(fd, traces.NAME_MAX))
             if status.st_nlink > 1:
                 return self._key_of(name, status.st_ino)
+            if partial_log.id_of(name) is not None:
+                self._examine_log(path, status.st_size)
+                return None
+            if self._waits_for_more(name):
+                linking.remove_marker(path)
+                return None
             linking.remove_marker(path)
             self._discard(path, status.st_size)
             return None
@@ -228,6 +235,20 @@ class FilesystemStore:
             return key
         self._discard(marker, len(content))
         return None
+
+    def _examine_log(self, path: Path, size_bytes: int) -> None:
+        """Complete what the end of an upload in pieces left undone."""
+        state = partial_log.read(path)
+        if state is None:
+            self._discard(path, size_bytes)
+        elif state.verdict is not None:
+            os.rename(path, self._incoming.parent / partial_log.RECEIPTS / path.name)
+
+    def _waits_for_more(self, name: str) -> bool:
+        """Whether ``incoming/<name>`` holds bytes of an upload in pieces that has not ended."""
+        trace = traces.parse(name)
+        state = partial_log.read(self._incoming / partial_log.name_of(trace.digits)) if trace else None
+        return state is not None and state.verdict is None
 
     def _discard(self, path: Path, size_bytes: int) -> None:
         try:

@@ -1,8 +1,9 @@
 """The names in ``incoming/``: what they tell of the upload, and of its episode once it is published.
 
-A name is ``<host_id>~<episode_id>~<stamps>~<random hex digits>``, where the stamps are the fields of
+A name is ``<host_id>~<episode_id>~<stamps>~<hex digits>``, where the stamps are the fields of
 `stamps.Stamps` with a dot between them, empty when absent. ``~`` is in none of them. Where the name would be too long
-for a file, ``<episode_id>`` is empty. The names of older versions have no stamps and one ``~`` less.
+for a file, ``<episode_id>`` is empty. The names of older versions have no stamps and one ``~`` less. The hex digits are
+random, or those of the upload in pieces (`partials`) whose bytes the file holds.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from cis490_receiver.storage import linking
 #: Longest file name that Linux file systems take, in bytes (NAME_MAX, limits.h).
 NAME_MAX: Final = 255
 
-_NAME: Final = re.compile(r"([^~]+)~([^~]*)~(?:([^~]*)~)?[0-9a-f]{1,32}")
+_NAME: Final = re.compile(r"([^~]+)~([^~]*)~(?:([^~]*)~)?([0-9a-f]{1,32})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +36,17 @@ class Trace:
     episode_id: str | None
     #: None where the name does not tell them.
     stamps: Stamps | None
+    digits: str
 
 
 def new_name(key: EpisodeKey, stamps: Stamps) -> str:
     """A new name that tells recovery the key and the stamps; for ids too long to fit, the host and the stamps."""
-    rest = f"{'.'.join(stamps.words())}~{os.urandom(8).hex()}"
+    return name_of(key, stamps, os.urandom(8).hex())
+
+
+def name_of(key: EpisodeKey, stamps: Stamps, digits: str) -> str:
+    """The same with these hex digits, 32 at most."""
+    rest = f"{'.'.join(stamps.words())}~{digits}"
     name = f"{key.host_id}~{key.episode_id}~{rest}"
     return name if len(linking.marker_of(name)) <= NAME_MAX else f"{key.host_id}~~{rest}"
 
@@ -50,10 +57,11 @@ def parse(name: str) -> Trace | None:
     match = _NAME.fullmatch(name.removesuffix(linking.MARKER_SUFFIX))
     if match is None:
         return None
-    host_id, episode_id, stamps = match.groups()
+    host_id, episode_id, stamps, digits = match.groups()
     if not all(protocol.is_valid_id(part) for part in (host_id, episode_id or host_id)):
         return None
-    return Trace(host_id, episode_id or None, None if stamps is None else Stamps.of_words(stamps.split(".")))
+    said = None if stamps is None else Stamps.of_words(stamps.split("."))
+    return Trace(host_id, episode_id or None, said, digits)
 
 
 def stamps_in(names: list[str]) -> Stamps | None:

@@ -18,7 +18,8 @@ import mmap
 import os
 import queue
 import threading
-from typing import Final
+from collections.abc import Callable
+from typing import Final, TypeAlias
 
 from cis490_receiver.files import atomic
 
@@ -27,6 +28,9 @@ BUFFER_BYTES: Final = 1 << 20
 BUFFERS: Final = 4
 #: How many buffers a process keeps for the next uploads.
 SPARE_BUFFERS: Final = 8
+
+#: A buffer and how much of it is to be written, or something to be done in its turn.
+_Job: TypeAlias = "tuple[mmap.mmap, int] | Callable[[], None]"
 
 
 class Buffers:
@@ -53,9 +57,10 @@ class Buffers:
 
 
 class HashingWriter:
-    """Appends to an empty file, by way of buffers that it lends. One thread at a time may use it."""
+    """Appends to a file, by way of buffers that it lends. One thread at a time may use it."""
 
-    def __init__(self, fd: int, buffers: Buffers) -> None:
+    def __init__(self, fd: int, buffers: Buffers, size_bytes: int = 0) -> None:
+        """Append to the open file `fd`, which is `size_bytes` long and whose next write(2) goes to its end."""
         self._fd = fd
         self._buffers = buffers
         self._hash = hashlib.sha256()
@@ -63,17 +68,18 @@ class HashingWriter:
         self._made = 0
         self._buffer: mmap.mmap | None = None
         self._thread: _WriterThread | None = None
-        self.size_bytes = 0
+        self.size_bytes = size_bytes
 
     def lend(self) -> memoryview:
-        """A buffer to fill; what is in it is written by `commit`.
+        """A buffer to fill; what is in it is written by `commit`. It ends where a whole number of buffers ends in
+        the file, so that after an odd beginning, or a short piece, the next ones are aligned again.
 
         Raises:
             OSError: an earlier buffer could not be written.
         """
         if self._buffer is None:
             self._buffer = self._next_buffer()
-        return memoryview(self._buffer)
+        return memoryview(self._buffer)[: BUFFER_BYTES - self.size_bytes % BUFFER_BYTES]
 
     def commit(self, count: int) -> None:
         """Hash the first `count` bytes of the lent buffer and write them, now or soon.
@@ -95,8 +101,20 @@ class HashingWriter:
         self._thread.write(buffer, count)
 
     def hexdigest(self) -> str:
-        """SHA-256 of everything that was committed, as 64 hex digits."""
+        """SHA-256 of everything that was committed to this writer, as 64 hex digits."""
         return self._hash.hexdigest()
+
+    def after_writing(self, do: Callable[[], None]) -> None:
+        """Call `do` once what was committed so far is written: now, or soon in the thread that writes.
+
+        Raises:
+            OSError: an earlier write failed, or, now, `do` did.
+        """
+        if self._thread is None:
+            do()
+        else:
+            self._thread.raise_failure()
+            self._thread.call(do)
 
     def flush(self) -> None:
         """Wait until everything that was committed is written.
@@ -135,15 +153,21 @@ class _WriterThread:
     def __init__(self, fd: int, free: queue.SimpleQueue[mmap.mmap]) -> None:
         self._fd = fd
         self._free = free
-        self._filled: queue.SimpleQueue[tuple[mmap.mmap, int] | None] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._failure: OSError | None = None
-        self._direct = _set_direct(fd, True)
+        #: Whether the file system takes O_DIRECT, as far as is known, and whether it is on.
+        self._can_direct = True
+        self._direct = False
         self._thread = threading.Thread(target=self._run, name="episode-writer", daemon=True)
         self._thread.start()
 
     def write(self, buffer: mmap.mmap, count: int) -> None:
         """Write `count` bytes of `buffer` soon."""
-        self._filled.put((buffer, count))
+        self._jobs.put((buffer, count))
+
+    def call(self, do: Callable[[], None]) -> None:
+        """Call `do` when what came before it is written; an OSError of it is a failure like that of a write."""
+        self._jobs.put(do)
 
     def finish(self) -> None:
         """Wait for the last write.
@@ -151,10 +175,9 @@ class _WriterThread:
         Raises:
             OSError: one of them failed.
         """
-        self._filled.put(None)
+        self._jobs.put(None)
         self._thread.join()
-        if self._direct:
-            _set_direct(self._fd, False)
+        self._use_direct(False)
         self.raise_failure()
 
     def raise_failure(self) -> None:
@@ -165,20 +188,22 @@ class _WriterThread:
             raise OSError(self._failure.errno, self._failure.strerror) from self._failure
 
     def _run(self) -> None:
-        while (item := self._filled.get()) is not None:
-            buffer, count = item
-            # After a failure nothing more is written, but every buffer goes back, so that nobody waits.
+        while (job := self._jobs.get()) is not None:
+            # After a failure nothing more is done, but every buffer goes back, so that nobody waits.
             if self._failure is None:
                 try:
-                    self._write(buffer, count)
+                    if callable(job):
+                        job()
+                    else:
+                        self._write(*job)
                 except OSError as exc:
                     self._failure = exc
-            self._free.put(buffer)
+            if not callable(job):
+                self._free.put(job[0])
 
     def _write(self, buffer: mmap.mmap, count: int) -> None:
-        if self._direct and count < len(buffer):
-            # The last piece is no whole number of blocks.
-            self._direct = not _set_direct(self._fd, False)
+        # A short piece is no whole number of blocks.
+        self._use_direct(count == len(buffer))
         with memoryview(buffer) as view:
             done = 0
             while done < count:
@@ -188,7 +213,15 @@ class _WriterThread:
                     if exc.errno != errno.EINVAL or not self._direct:
                         raise
                     # The file system wants larger blocks than these after all, or took a part of one.
-                    self._direct = not _set_direct(self._fd, False)
+                    self._can_direct = False
+                    self._use_direct(False)
+
+    def _use_direct(self, wanted: bool) -> None:
+        wanted = wanted and self._can_direct
+        if wanted != self._direct:
+            done = _set_direct(self._fd, wanted)
+            self._can_direct = self._can_direct and done
+            self._direct = wanted == done
 
 
 def _set_direct(fd: int, direct: bool) -> bool:

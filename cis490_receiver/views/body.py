@@ -7,10 +7,11 @@ exceptions of its own when a chunked one is; here both are errors by name.
 from __future__ import annotations
 
 import contextlib
+import functools
 import socket
 import time
 from collections.abc import Callable, Iterator
-from typing import IO, Final
+from typing import IO, Any, Final, TypeVar
 
 from flask import Response
 from gunicorn.http.errors import ParseException
@@ -28,10 +29,15 @@ _LEFT_TO_SERVER_BYTES: Final = 64 * 1024
 #: What is read of a refused body so that its sender gets to read the answer.
 DRAIN_BYTES: Final = 64 << 20
 DRAIN_SECONDS: Final = 10.0
+_SLOW_BYTES_PER_SECOND: Final = 1 << 20
 _DRAIN_STEP: Final = 256 * 1024
 #: How often the free space is looked at again while a body streams.
 _CHECK_SPACE_BYTES: Final = 64 << 20
 _ENVIRON_KEY: Final = "cis490.body"
+#: How many bytes are drained at most in how many seconds, where that is not as usual.
+_DRAIN_KEY: Final = "cis490.drain"
+#: What is read at once of the chunked body of an upload in pieces: what is cut off with it is lost.
+_PIECE_STEP: Final = 64 * 1024
 
 
 class RequestBody:
@@ -43,6 +49,7 @@ class RequestBody:
         length: int | None,
         limit: int,
         *,
+        connection: Any = None,
         direct: DirectStream | None = None,
         sender_waits: bool = False,
         check_space: Callable[[], None] = lambda: None,
@@ -52,6 +59,7 @@ class RequestBody:
         None for a chunked body, of which at most `limit` bytes are taken. With `sender_waits` nothing is sent before
         the first read. `check_space` is asked every 64 MiB and may raise. `count_bytes` is told what comes."""
         self._stream = stream
+        self._connection = connection
         self._direct = direct
         self._length = length
         self._limit = limit
@@ -131,6 +139,42 @@ class RequestBody:
             raise BodyTruncated(None, received_bytes=self.received) from exc
 
 
+class PieceBody(RequestBody):
+    """A body as `resumable.Piece`: what has come is given soon, and silence is told of."""
+
+    @property
+    def length(self) -> int | None:
+        """See `resumable.Piece.length`."""
+        return self._length
+
+    def readinto(self, buffer: memoryview) -> int:
+        """See `resumable.Piece.readinto`."""
+        return super().readinto(buffer if self._direct is not None else buffer[:_PIECE_STEP])
+
+    def on_silence(self, tell: Callable[[float], None]) -> None:
+        """See `resumable.Piece.on_silence`. Another server than ours tells of none."""
+        if hasattr(self._connection, "on_silence"):
+            self._connection.on_silence = tell
+
+
+_Body = TypeVar("_Body", bound=RequestBody)
+
+
+def piece_body(request: Request, limit: int, count_bytes: Callable[[int], None]) -> PieceBody:
+    """The body of `request` as the bytes of an upload in pieces, of which at most `limit` may come.
+
+    Raises:
+        LengthRequired, BadContentLength, EpisodeTooLarge: as `body_length`.
+    """
+    return _make(PieceBody, request, body_length(request.headers, limit), limit, lambda: None, count_bytes)
+
+
+def drain_patiently(request: Request, length: int) -> None:
+    """The answer to `request` comes before its body has; read up to `length` bytes of that behind it, so that a client
+    which sends it to its end reads the answer."""
+    request.environ[_DRAIN_KEY] = (length, DRAIN_SECONDS + length / _SLOW_BYTES_PER_SECOND)
+
+
 def request_body(
     request: Request,
     length: int | None,
@@ -139,13 +183,25 @@ def request_body(
     count_bytes: Callable[[int], None] = lambda count: None,
 ) -> RequestBody:
     """The body of `request`; see `RequestBody`."""
+    return _make(RequestBody, request, length, limit, check_space, count_bytes)
+
+
+def _make(
+    kind: type[_Body],
+    request: Request,
+    length: int | None,
+    limit: int,
+    check_space: Callable[[], None],
+    count_bytes: Callable[[int], None],
+) -> _Body:
     connection = request.environ.get("gunicorn.socket")
     direct = DirectStream.over(request.environ["wsgi.input"], connection)
     waits = "HTTP_EXPECT" in request.environ
-    body = RequestBody(
+    body = kind(
         request.stream,
         length,
         limit,
+        connection=connection,
         direct=direct,
         sender_waits=waits,
         check_space=check_space,
@@ -194,11 +250,15 @@ def spare_the_answer(request: Request, response: Response) -> Response:
         close()
     if not (waits or failed or response.is_streamed):
         start_drain = getattr(connection, "start_drain", None)
+        bytes_left, seconds = request.environ.get(_DRAIN_KEY, (DRAIN_BYTES, DRAIN_SECONDS))
         if start_drain is not None:
-            start_drain(DRAIN_SECONDS)
-        answer = response.get_data()
+            start_drain(seconds)
         proxied = getattr(connection, "family", None) == socket.AF_UNIX
-        response.response = _answer_around_drain(stream, answer, len(answer) - 1 if proxied else len(answer))
+        drain = functools.partial(_drain, stream, bytes_left, seconds)
+        if response.status_code == 204:
+            return _EmptyAnswer(_around_drain(drain, None if proxied else connection), 204, response.headers)
+        answer = response.get_data()
+        response.response = _answer_around_drain(answer, len(answer) - 1 if proxied else len(answer), drain)
         response.content_length = len(answer)
     return response
 
@@ -210,11 +270,34 @@ def _is_left_to_server(request: Request) -> bool:
     return length.isdecimal() and len(length) < 9 and int(length) < _LEFT_TO_SERVER_BYTES
 
 
-def _answer_around_drain(stream: IO[bytes], answer: bytes, first: int) -> Iterator[bytes]:
+class _EmptyAnswer(Response):
+    """An answer that has a head alone, and something to be done behind it."""
+
+    def get_app_iter(self, environ: Any) -> Iterator[bytes]:
+        """See `Response.get_app_iter`, which drops what an answer without a body iterates over."""
+        return self.iter_encoded()
+
+
+def _around_drain(drain: Callable[[], None], connection: Any) -> Iterator[bytes]:
+    """No bytes of an answer, whose head goes out on `connection` before the drain; behind it where that is None."""
+    if connection is not None:
+        yield b""
+        connection.end_answer()
+    drain()
+    yield b""
+
+
+def _answer_around_drain(answer: bytes, first: int, drain: Callable[[], None]) -> Iterator[bytes]:
     """The `first` bytes of `answer`, then what comes of the body, then the rest of the answer."""
     yield answer[:first]
-    left = DRAIN_BYTES
-    deadline = time.monotonic() + DRAIN_SECONDS
+    drain()
+    if first < len(answer):
+        yield answer[first:]
+
+
+def _drain(stream: IO[bytes], left: int, seconds: float) -> None:
+    """Read and throw away."""
+    deadline = time.monotonic() + seconds
     # When reading fails, the answer is out and there is nobody left to tell.
     with contextlib.suppress(OSError, ParseException):
         while left > 0 and time.monotonic() < deadline:
@@ -222,5 +305,3 @@ def _answer_around_drain(stream: IO[bytes], answer: bytes, first: int) -> Iterat
             if not piece:
                 break
             left -= len(piece)
-    if first < len(answer):
-        yield answer[first:]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import logging
 import time
 from typing import Final
 from urllib.parse import quote
@@ -15,23 +14,19 @@ from werkzeug.wrappers import Request
 from cis490_receiver import errors, protocol
 from cis490_receiver.errors import NotFound, ReceiverError
 from cis490_receiver.ingest import Outcome, receive_episode
-from cis490_receiver.logfmt import event
-from cis490_receiver.models import EpisodeKey, Rejection, wall_time
+from cis490_receiver.models import EpisodeKey
 from cis490_receiver.policy.admission import admit
 from cis490_receiver.policy.auth import Principal
 from cis490_receiver.policy.headers import code_commit
 from cis490_receiver.policy.identifiers import stored_key, uploaded_key
 from cis490_receiver.policy.inspection import inspector
 from cis490_receiver.policy.quota import check_reserve
-from cis490_receiver.views import files
+from cis490_receiver.views import files, upload_facts
 from cis490_receiver.views.answers import json_answer
 from cis490_receiver.views.body import request_body
-from cis490_receiver.views.errors import status_of
 from cis490_receiver.views.openapi import parameters, schemas
 from cis490_receiver.views.openapi.declaration import Answer, Body, Header, operation
 from cis490_receiver.views.wiring import Services, authenticate
-
-log = logging.getLogger(__name__)
 
 _PATH: Final = "/v1/episodes/{host_id}/{episode_id}.tar.zst"
 _EXAMPLE: Final = "/v1/episodes/lab-1/run-0001.tar.zst"
@@ -148,13 +143,15 @@ def _put_episode(services: Services, request: Request, path: str) -> Response:
         authenticated = True
         outcome = _receive(services, request, path, principal)
     except ReceiverError as exc:
-        _refused(services, request, path, exc, authenticated=authenticated)
+        upload_facts.refused(
+            services, _said_names(path), code_commit(request.headers), exc, authenticated=authenticated
+        )
         raise
     if outcome.new:
-        services.uploads.stored(started)
+        services.uploads.stored(time.monotonic() - started)
     else:
         services.uploads.already_present()
-        services.rejections.record(_fact(services, request, path, 200, "already-present", authenticated=True))
+        upload_facts.already_present(services, _said_names(path), code_commit(request.headers))
     return _answer(outcome)
 
 
@@ -164,11 +161,11 @@ def _receive(services: Services, request: Request, path: str, principal: Princip
     principal.require_host(key.host_id)
     settings = services.settings
     upload = admit(
-        key, request.headers, settings=settings, gate=services.gate, free_bytes=services.store.free_bytes
+        key, request.headers, settings=settings, gate=services.gate, free_bytes=services.free_bytes
     )
 
     def check_space() -> None:
-        check_reserve(services.store.free_bytes(), 0, settings.disk_reserve_bytes)
+        check_reserve(services.free_bytes(), 0, settings.disk_reserve_bytes)
 
     body = request_body(
         request, upload.size_bytes, settings.max_episode_bytes, check_space, services.uploads.received
@@ -212,36 +209,6 @@ def _send(services: Services, key: EpisodeKey) -> Response:
     if withdrawal is not None:
         response.headers["X-Withdrawn"] = quote(withdrawal.why, safe="")
     return response
-
-
-def _refused(
-    services: Services, request: Request, path: str, error: ReceiverError, *, authenticated: bool
-) -> None:
-    """Log a refusal and leave it as a fact for the fleet monitor."""
-    host_id, episode_id = _said_names(path)
-    status = status_of(error)
-    commit = code_commit(request.headers)
-    log.warning(event("refused", host=host_id, id=episode_id, status=status, code=error.code, commit=commit))
-    fact = _fact(services, request, path, status, error.code, authenticated=authenticated)
-    services.rejections.record(fact)
-
-
-def _fact(
-    services: Services, request: Request, path: str, status: int, code: str, *, authenticated: bool
-) -> Rejection:
-    host_id, episode_id = _said_names(path)
-    commit = code_commit(request.headers)
-    now_ns = services.clock.now_ns()
-    return Rejection(
-        received_at_wall=wall_time(now_ns),
-        received_at_ns=now_ns,
-        host_id=host_id if protocol.is_valid_id(host_id) else None,
-        episode_id=episode_id if protocol.is_valid_id(episode_id) else None,
-        status=status,
-        code=code,
-        code_commit=commit if commit and protocol.is_commit(commit) else None,
-        authenticated=authenticated,
-    )
 
 
 def _said_names(path: str) -> tuple[str, str]:

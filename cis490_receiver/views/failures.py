@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from http import HTTPStatus
+from http.client import responses
 from urllib.parse import urlencode
 
 from flask import Flask, Response, request
@@ -31,7 +31,7 @@ def _as_page(response: Response) -> Response:
         "error.html",
         response.status_code,
         problem=response.get_json(),
-        title=f"{response.status_code} {HTTPStatus(response.status_code).phrase}",
+        title=f"{response.status_code} {responses.get(response.status_code, 'Error')}",
     )
     for name in ("Retry-After", "Allow", "Content-Range"):
         if name in response.headers:

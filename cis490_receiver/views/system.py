@@ -80,7 +80,7 @@ def not_ready_reasons(services: Services) -> list[str]:
     try:
         services.store.check_writable()
         services.index.check_writable()
-        check_reserve(services.store.free_bytes(), 0, services.settings.disk_reserve_bytes)
+        check_reserve(services.free_bytes(), 0, services.settings.disk_reserve_bytes)
     except ReceiverError as exc:
         reasons.append(exc.code)
     if services.gate is not None:
@@ -115,7 +115,7 @@ def _preflight(services: Services, principal: Principal) -> dict[str, Any]:
             request.headers,
             settings=services.settings,
             gate=services.gate,
-            free_bytes=services.store.free_bytes,
+            free_bytes=services.free_bytes,
         )
     except ReceiverError as exc:
         return {"would_accept": False, "code": exc.code, "error": exc.message, **exc.details}

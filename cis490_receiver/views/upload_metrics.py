@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import bisect
 import itertools
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
@@ -53,15 +52,22 @@ class UploadMetrics(Collector):
     @contextmanager
     def upload(self) -> Iterator[None]:
         """An upload is under way in this block. What leaves it as an exception is counted as a refusal."""
+        with self.request():
+            try:
+                yield
+            except ReceiverError as exc:
+                self.refused(exc)
+                raise
+            except Exception:
+                self.refused(InternalError())
+                raise
+
+    @contextmanager
+    def request(self) -> Iterator[None]:
+        """A part of an upload is under way in this block."""
         self._tally.add(_IN_FLIGHT)
         try:
             yield
-        except ReceiverError as exc:
-            self._refused(exc.code, errors.status_of(exc))
-            raise
-        except Exception:
-            self._refused(InternalError.code, 500)
-            raise
         finally:
             self._tally.add(_IN_FLIGHT, -1)
 
@@ -69,9 +75,9 @@ class UploadMetrics(Collector):
         """So many more bytes of bodies came."""
         self._tally.add(_BYTES, count)
 
-    def stored(self, started: float) -> None:
-        """An upload that began at `started` (`time.monotonic`) was stored."""
-        seconds = max(0.0, time.monotonic() - started)
+    def stored(self, seconds: float) -> None:
+        """An upload was stored that took so long."""
+        seconds = max(0.0, seconds)
         self._tally.add(_UPLOADS[STORED])
         self._tally.add(_LE[bisect.bisect_left(BUCKETS, seconds)])
         self._tally.add(_SECONDS, seconds)
@@ -80,9 +86,10 @@ class UploadMetrics(Collector):
         """An upload was answered without being stored again."""
         self._tally.add(_UPLOADS[ALREADY_PRESENT])
 
-    def _refused(self, code: str, status: int) -> None:
-        self._tally.add(_UPLOADS[REFUSED if status < 500 else FAILED])
-        self._tally.add(_REFUSALS[code])
+    def refused(self, error: ReceiverError) -> None:
+        """An upload was not taken, for `error`."""
+        self._tally.add(_UPLOADS[REFUSED if errors.status_of(error) < 500 else FAILED])
+        self._tally.add(_REFUSALS[error.code])
 
     def collect(self) -> Iterator[Metric]:
         """See `Collector.collect`."""

@@ -16,6 +16,7 @@ from cis490_receiver.policy.auth import Authenticator, Principal
 from cis490_receiver.policy.gate import VersionGate
 from cis490_receiver.policy.sessions import Session, Sessions
 from cis490_receiver.policy.slowdown import Slowdown
+from cis490_receiver.resumable import Resumables
 from cis490_receiver.state.base.alerts import AlertLog
 from cis490_receiver.state.base.marks import Heartbeat
 from cis490_receiver.state.base.notes import Mutes, Retirements
@@ -48,6 +49,12 @@ class Services:
     codes: SignInCodes
     slowdown: Slowdown
     uploads: UploadMetrics
+    resumables: Resumables
+
+    def free_bytes(self) -> int | None:
+        """How much more could be stored beside what is still to come of uploads that were begun."""
+        free = self.store.free_bytes()
+        return None if free is None else free - self.resumables.partials.announced_bytes()
 
 
 SESSION_COOKIE: Final = "cis490_session"

@@ -35,8 +35,10 @@ def test_every_example_works_in_the_order_of_the_page(shared_receiver: Receiver,
         "CURL_HOME": str(tmp_path),
     }
     subprocess.run(["bash", "-euc", prepare], cwd=tmp_path, check=True)
+    upload = ""
     for line in examples:
         assert line.startswith("curl ") and line.count("\n") == 1
+        environment |= {"UPLOAD": upload}
         if "/releases/paper-1." in line:
             run("release", "create", "paper-1", data_dir=shared_receiver.data_dir)
         done = subprocess.run(
@@ -47,6 +49,8 @@ def test_every_example_works_in_the_order_of_the_page(shared_receiver: Receiver,
             said for said in operations if said.get("x-codeSamples", [{}])[0].get("source") == line.strip()
         )
         assert done.stdout.rpartition("\n")[2] in answered["responses"], line
+        if begun := re.search(r"^Location: /v1/uploads/(\w+)", done.stdout, re.MULTILINE):
+            upload = begun[1]
     assert (tmp_path / "back.tar.zst").read_bytes() == (tmp_path / "run-0001.tar.zst").read_bytes()
 
 

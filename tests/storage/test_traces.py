@@ -44,13 +44,15 @@ def test_a_name_fits_and_tells_what_was_said(key: EpisodeKey, stamps: Stamps) ->
 
 
 def test_the_names_of_older_versions_tell_the_key() -> None:
-    assert traces.parse(f"h~e~{'0' * 32}") == traces.Trace("h", "e", None)
-    assert traces.parse(f"h~~{'0' * 32}~marker") == traces.Trace("h", None, None)
+    assert traces.parse(f"h~e~{'0' * 32}") == traces.Trace("h", "e", None, "0" * 32)
+    assert traces.parse(f"h~~{'0' * 32}~marker") == traces.Trace("h", None, None, "0" * 32)
 
 
 def test_stamps_of_a_version_that_knew_fewer_fields_are_read() -> None:
-    assert traces.parse(f"h~e~2~{'0' * 16}") == traces.Trace("h", "e", Stamps(2))
-    assert traces.parse(f"h~e~2..control~{'0' * 16}") == traces.Trace("h", "e", Stamps(2, None, "control"))
+    assert traces.parse(f"h~e~2~{'0' * 16}") == traces.Trace("h", "e", Stamps(2), "0" * 16)
+    assert traces.parse(f"h~e~2..control~{'0' * 16}") == traces.Trace(
+        "h", "e", Stamps(2, None, "control"), "0" * 16
+    )
 
 
 @pytest.mark.parametrize(
@@ -68,7 +70,7 @@ def test_stamps_of_a_version_that_knew_fewer_fields_are_read() -> None:
     ],
 )
 def test_stamps_that_nobody_wrote_are_none(stamps: str) -> None:
-    assert traces.parse(f"h~e~{stamps}~0123") == traces.Trace("h", "e", None)
+    assert traces.parse(f"h~e~{stamps}~0123") == traces.Trace("h", "e", None, "0123")
 
 
 @given(st.text(st.characters(exclude_characters="/\0"), max_size=80) | st.from_regex(r"[h.~0-9]{0,12}"))

@@ -28,27 +28,44 @@ def pour(writer: HashingWriter, sizes: list[int], seed: int) -> bytes:
     poured = b""
     for number, size in enumerate(sizes):
         piece = data[number : number + size].ljust(size, b"x")
-        writer.lend()[:size] = piece
-        writer.commit(size)
         poured += piece
+        while True:
+            buffer = writer.lend()
+            count = min(len(buffer), len(piece))
+            buffer[:count] = piece[:count]
+            writer.commit(count)
+            piece = piece[count:]
+            if not piece:
+                break
     return poured
 
 
 @pytest.mark.parametrize("where", ["disk", "memory"])
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(full=st.integers(0, 9), rest=st.lists(SIZES, max_size=4), seed=st.integers(0, 9))
+@given(
+    before=SIZES,
+    full=st.integers(0, 9),
+    rest=st.lists(SIZES, max_size=4),
+    more=st.integers(0, 3),
+    seed=st.integers(0, 9),
+)
 def test_what_is_poured_in_is_in_the_file(
-    tmp_path: Path, where: str, full: int, rest: list[int], seed: int
+    tmp_path: Path, where: str, before: int, full: int, rest: list[int], more: int, seed: int
 ) -> None:
+    # Whole buffers again after odd pieces, and behind what was there, must be aligned anew, or O_DIRECT refuses them.
     path = (tmp_path if where == "disk" else Path("/dev/shm")) / f"poured-{os.getpid()}"
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
     try:
-        writer = HashingWriter(fd, Buffers())
-        poured = pour(writer, [1 << 20] * full + rest, seed)
+        os.write(fd, bytes(before))
+        writer = HashingWriter(fd, Buffers(), before)
+        poured = pour(writer, [1 << 20] * full + rest + [1 << 20] * more, seed)
+        written: list[int] = []
+        writer.after_writing(lambda: written.append(os.fstat(fd).st_size))
         writer.flush()
-        assert path.read_bytes() == poured
+        assert path.read_bytes() == bytes(before) + poured
+        assert written == [before + len(poured)]
         assert writer.hexdigest() == hashlib.sha256(poured).hexdigest()
-        assert writer.size_bytes == len(poured)
+        assert writer.size_bytes == before + len(poured)
     finally:
         writer.close()
         os.close(fd)

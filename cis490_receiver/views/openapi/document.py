@@ -28,6 +28,8 @@ _DESCRIPTION: Final = (
     "all codes with their status and what to do. A path that is not here is answered 404, a method 405 with `Allow`."
 )
 _Error = type[errors.ReceiverError]
+#: Stands in examples for the id of an upload in pieces, which nobody knows beforehand.
+EXAMPLE_UPLOAD: Final = "0" * 32
 #: What any request may be answered.
 ANYWHERE: Final[tuple[_Error, ...]] = (errors.BadRequest, errors.InternalError)
 #: What a request may be answered whose path or method no route has.
@@ -145,10 +147,11 @@ def _operation(endpoint: str, method: str, declared: Operation) -> dict[str, Any
 
 
 def curl(declared: Operation) -> str:
-    """A line for a shell that has the receiver's address in RECEIVER and a token in TOKEN."""
+    """A line for a shell that has the receiver's address in RECEIVER, a token in TOKEN and an upload's id in UPLOAD."""
     token = "" if declared.access == "everybody" else '-H "Authorization: Bearer $TOKEN" '
     options = f"{declared.curl} " if declared.curl else ""
-    return f'curl {token}{options}"$RECEIVER{declared.example}"'
+    example = declared.example.replace(EXAMPLE_UPLOAD, "$UPLOAD")
+    return f'curl {token}{options}"$RECEIVER{example}"'
 
 
 def _parameter(one: Parameter) -> dict[str, Any]:

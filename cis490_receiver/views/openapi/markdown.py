@@ -26,7 +26,8 @@ receiver shows the same at `/docs`, and to programs at `/v1/openapi.json` (OpenA
 - Every GET is there as HEAD too. Another method is answered 405 with `Allow`, another path 404.
 - Answers to come may have more members and headers than are named here; ignore what you do not know.
 
-The examples are lines for a shell that knows the receiver and a token, and an episode to ship:
+The examples are lines for a shell that knows the receiver and a token, and an episode to ship; `UPLOAD` is the last
+part of the `Location` that an upload in pieces was given:
 
 ```sh
 RECEIVER=http://127.0.0.1:8490

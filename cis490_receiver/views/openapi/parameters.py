@@ -64,6 +64,43 @@ SHA256: Final = Parameter(
     "SHA-256 of the body, 64 hex digits.",
     required=True,
 )
+UPLOAD_ID: Final = Parameter("upload_id", "path", schemas.UPLOAD_ID, "The upload.", required=True)
+_TUS: Final = {"const": protocol.TUS_VERSION}
+TUS_RESUMABLE: Final = Parameter(
+    "Tus-Resumable", "header", _TUS, "The version of the protocol.", required=True
+)
+TUS_RESUMABLE_BUT_GET: Final = Parameter(
+    "Tus-Resumable", "header", _TUS, "The version of the protocol. GET needs none."
+)
+_COUNT: Final = {"type": "integer", "minimum": 0, "maximum": 10**18 - 1}
+_CHECKSUM: Final = Parameter(
+    "Upload-Checksum", "header", schemas.TEXT, "`sha256` and the SHA-256 of these bytes in base64."
+)
+NEW_UPLOAD: Final = (
+    TUS_RESUMABLE,
+    Parameter("Upload-Length", "header", _COUNT, "The size of the whole in bytes.", required=True),
+    Parameter(
+        "Upload-Metadata", "header", schemas.TEXT, "Names with values in base64, commas between: see below."
+    ),
+    Parameter(protocol.HEADER_HOST_ID, "header", schemas.TEXT, "The lab host; `X-Lab-Host` is as good."),
+    Parameter(protocol.HEADER_EPISODE_ID, "header", schemas.TEXT, "The episode."),
+    Parameter(protocol.HEADER_SHA256, "header", schemas.TEXT, "SHA-256 of the whole, 64 hex digits."),
+    *STAMPS,
+    _CHECKSUM,
+)
+PIECE: Final = (
+    Parameter(
+        "Upload-Offset", "header", _COUNT, "Where the bytes belong: where the upload goes on.", required=True
+    ),
+    _CHECKSUM,
+)
+METHOD_OVERRIDE: Final = Parameter(
+    "X-HTTP-Method-Override",
+    "header",
+    {"enum": ["PATCH", "DELETE", "HEAD"]},
+    "The method that is meant.",
+    required=True,
+)
 PREFLIGHT: Final = (
     Parameter(protocol.HEADER_LAB_HOST, "header", schemas.TEXT, "The host that asks."),
     Parameter(protocol.HEADER_SHA256, "header", schemas.TEXT, "As in a PUT of an episode."),

@@ -233,6 +233,20 @@ COMPONENTS: Final[Mapping[str, Schema]] = {
     "Warning": record(code=TEXT, age_seconds=nullable("integer")),
 }
 
+UPLOAD_ID: Final[Schema] = {"type": "string", "pattern": "^[0-9a-f]{32}$"}
+UPLOAD: Final = record(
+    upload_id=UPLOAD_ID,
+    host_id=ID,
+    episode_id=ID,
+    sha256=SHA256,
+    size_bytes=INTEGER,
+    offset=INTEGER,
+    status={"type": "string", "enum": ["under-way", "stored", "already-present"]},
+    begun_at_wall=TEXT,
+    touched_at_wall=TEXT,
+    expires_at_wall=TEXT,
+)
+UPLOADS: Final = record(uploads=listed(UPLOAD))
 STORED: Final = record(status={"const": "stored"}, sha256=SHA256, size_bytes=INTEGER)
 ALREADY_PRESENT: Final = record(status={"const": "already-present"}, sha256=SHA256)
 READY: Final = record(status={"const": "ready"}, warnings=listed(reference("Warning")))

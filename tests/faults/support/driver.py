@@ -76,8 +76,11 @@ class Driver:
         self.store, self.index = FilesystemStore(data_dir), LocalIndex(data_dir)
 
     def run(self, step: dict[str, Any]) -> None:
-        if step["do"] in STEPS:
-            STEPS[step["do"]](self.settings.data_dir, step)
+        from tests.faults.support import resumed
+
+        steps = STEPS | resumed.STEPS
+        if step["do"] in steps:
+            steps[step["do"]](self.settings.data_dir, step)
         else:
             getattr(self, "do_" + step["do"])(step)
 

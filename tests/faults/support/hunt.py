@@ -29,6 +29,7 @@ from tests.faults.support.promises import PROMISES
 from tests.faults.support.recording import Recording
 from tests.faults.support.reindexed import ReindexInspector
 from tests.faults.support.reports import ReportInspector
+from tests.faults.support.resumed import ResumedInspector
 from tests.faults.support.scenarios import SCENARIOS, scenario
 from tests.faults.support.withdrawing import WithdrawalInspector
 
@@ -41,6 +42,7 @@ INSPECTORS: dict[str, type[Inspector]] = {
     "alerts": AlertInspector,
     "index": ReindexInspector,
     "withdrawals": WithdrawalInspector,
+    "uploads": ResumedInspector,
 }
 
 

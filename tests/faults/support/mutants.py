@@ -23,7 +23,7 @@ JOURNAL, CATALOG, ATOMIC, BODY = "index/journal.py", "index/catalog.py", "files/
 GENERATION = "index/generation.py"
 
 MUTANTS = (
-    Mutant("bytes-not-synced", INGEST, "        incoming.sync()\n", "", "new-host"),
+    Mutant("bytes-not-synced", INGEST, "    incoming.sync()\n", "", "new-host"),
     Mutant(
         "name-not-synced",
         PUBLISHING,
@@ -48,8 +48,8 @@ MUTANTS = (
     Mutant(
         "line-before-name",
         INGEST,
-        "        if incoming.publish():\n            index.append(episode)\n",
-        "        index.append(episode)\n        if incoming.publish():\n",
+        "    if not incoming.publish():\n        return None\n    index.append(episode)\n",
+        "    index.append(episode)\n    if not incoming.publish():\n        return None\n",
         "known-host",
     ),
     Mutant(
@@ -77,13 +77,14 @@ MUTANTS = (
     Mutant(
         "name-taken-back",
         INGEST,
-        "            index.append(episode)\n            incoming.settle()\n",
-        "            try:\n"
-        "                index.append(episode)\n"
-        "            except Exception:\n"
-        "                (store._episodes / upload.key.host_id / upload.key.file_name).unlink()\n"
-        "                raise\n"
-        "            incoming.settle()\n",
+        "    index.append(episode)\n    incoming.settle()\n",
+        "    try:\n"
+        "        index.append(episode)\n"
+        "    except Exception:\n"
+        "        hosts = incoming._publisher.hosts\n"
+        "        __import__('os').unlink(hosts.path_of(upload.key))\n"
+        "        raise\n"
+        "    incoming.settle()\n",
         "failed-line-sync-only",
     ),
     Mutant("known-not-made-durable", INGEST, "    index.make_durable()\n", "", "dead-writer-of-a-line"),
@@ -98,8 +99,8 @@ MUTANTS = (
     Mutant(
         "digest-trusted",
         INGEST,
-        "        if actual != upload.sha256:\n",
-        "        if False:\n",
+        "    if actual != upload.sha256:\n        raise ShaMismatch(actual)\n    inspector",
+        "    inspector",
         "a_body_of_another_digest_is_refused",
     ),
     Mutant(

@@ -184,6 +184,11 @@ class Recording:
             self._write(inode, offset, call.text(1)[: call.result])
             self._fds[fd] = (inode, offset + call.result)
 
+    def _on_lseek(self, call: Call) -> None:
+        fd, _ = call.fd(0)
+        if fd in self._fds and call.result >= 0 and "SEEK_SET" in call.args[2]:
+            self._fds[fd] = (self._fds[fd][0], call.result)
+
     def _on_pwrite64(self, call: Call) -> None:
         fd, path = call.fd(0)
         if fd in self._fds and self._is_below(path) and call.result > 0:

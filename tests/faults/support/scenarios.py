@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tests.faults.support.course import START, Process, Scenario, Step, one, put
 from tests.faults.support.scenarios_beside import BESIDE
+from tests.faults.support.scenarios_resumed import RESUMED
 from tests.faults.support.scenarios_withdrawn import WITHDRAWN
 
 
@@ -137,7 +138,7 @@ _INGEST: tuple[Scenario, ...] = (
 )
 
 
-SCENARIOS = _INGEST + BESIDE + WITHDRAWN
+SCENARIOS = _INGEST + BESIDE + WITHDRAWN + RESUMED
 
 
 def scenario(name: str) -> Scenario:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 CALLS = (
     "openat,mkdir,mkdirat,link,linkat,unlink,unlinkat,rmdir,rename,renameat,renameat2,"
-    "write,pwrite64,fsync,fdatasync,ftruncate"
+    "write,pwrite64,fsync,fdatasync,ftruncate,lseek"
 )
 _LINE = re.compile(r"^(\d+) +(.*)$")
 _CALL = re.compile(r"^(\w+)\((.*)\) += (-?\d+|\?)(.*)$", re.DOTALL)
