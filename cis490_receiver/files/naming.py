@@ -42,7 +42,8 @@ def publish_new_file(source: Path, target: Path) -> None:
 
     Raises:
         FileExistsError: `target` is taken; nothing was changed.
-        OSError: it could not be done; `target` is absent.
+        OSError: it could not be done; `target` is absent, though a crash may bring it back, whole, until the folder is
+            synced again.
     """
     folder = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:

@@ -89,9 +89,12 @@ class ReleaseFolder:
                 new.unlink(missing_ok=True)
 
     def _describe(self, release: Release) -> None:
-        new = self._folder / _NEW_ABOUT
+        new, description = self._folder / _NEW_ABOUT, self._folder / f"{release.name}{_ABOUT_SUFFIX}"
         naming.write_new_file(new, [json.dumps(asdict(release), indent=1).encode("ascii")], _READ_ONLY)
-        os.rename(new, self._folder / f"{release.name}{_ABOUT_SUFFIX}")
+        if description.exists():
+            # Of a table that was taken away because its name could not be synced: it must not come back to ours.
+            atomic.sync_folder(self._folder)
+        os.rename(new, description)
         atomic.sync_folder(self._folder)
 
     def all(self) -> Sequence[Release]:

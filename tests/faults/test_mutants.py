@@ -14,13 +14,16 @@ import pytest
 
 from tests.faults.support.mutants import MUTANTS, Mutant
 from tests.faults.support.mutants_beside import BESIDE
+from tests.faults.support.mutants_releasing import RELEASING
 from tests.faults.support.mutants_resumed import RESUMED
 from tests.faults.support.mutants_withdrawn import WITHDRAWN
 from tests.support.receiver import ROOT
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("mutant", [*MUTANTS, *BESIDE, *WITHDRAWN, *RESUMED], ids=lambda mutant: mutant.name)
+@pytest.mark.parametrize(
+    "mutant", [*MUTANTS, *BESIDE, *WITHDRAWN, *RESUMED, *RELEASING], ids=lambda mutant: mutant.name
+)
 def test_a_broken_protocol_is_caught(mutant: Mutant, tmp_path: Path, tool: Callable[[str], str]) -> None:
     tool("strace")
     package = tmp_path / "cis490_receiver"

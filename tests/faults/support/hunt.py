@@ -28,6 +28,7 @@ from tests.faults.support.model import crash_states, instants
 from tests.faults.support.promises import PROMISES
 from tests.faults.support.recording import Recording
 from tests.faults.support.reindexed import ReindexInspector
+from tests.faults.support.releasing import ReleaseInspector
 from tests.faults.support.reports import ReportInspector
 from tests.faults.support.resumed import ResumedInspector
 from tests.faults.support.scenarios import SCENARIOS, scenario
@@ -43,6 +44,7 @@ INSPECTORS: dict[str, type[Inspector]] = {
     "index": ReindexInspector,
     "withdrawals": WithdrawalInspector,
     "uploads": ResumedInspector,
+    "releases": ReleaseInspector,
 }
 
 

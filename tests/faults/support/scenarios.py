@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.faults.support.course import START, Process, Scenario, Step, one, put
+from tests.faults.support.releasing import RELEASES
 from tests.faults.support.scenarios_beside import BESIDE
 from tests.faults.support.scenarios_resumed import RESUMED
 from tests.faults.support.scenarios_withdrawn import WITHDRAWN
@@ -138,7 +139,7 @@ _INGEST: tuple[Scenario, ...] = (
 )
 
 
-SCENARIOS = _INGEST + BESIDE + WITHDRAWN + RESUMED
+SCENARIOS = _INGEST + BESIDE + WITHDRAWN + RESUMED + RELEASES
 
 
 def scenario(name: str) -> Scenario:
