@@ -17,7 +17,7 @@ from cis490_receiver.models import nanoseconds
 from cis490_receiver.policy.query import parse_filters
 from cis490_receiver.stamps import KIND
 from cis490_receiver.times import parse_moment
-from cis490_receiver.views import charts, make_up
+from cis490_receiver.views import charts, make_up, releases
 from cis490_receiver.views.answers import json_answer
 from cis490_receiver.views.browser import wants_page
 from cis490_receiver.views.contents import Looks, as_json, mislabelled
@@ -29,6 +29,7 @@ from cis490_receiver.views.wiring import Services
 
 #: How much a page holds at most: it stays below 100 KB with 200 hosts.
 RECENT: Final = 25
+RELEASES: Final = 10
 MOST_HOSTS: Final = 30
 LEAST_HOSTS: Final = 10
 CHART_DAYS: Final = 60
@@ -99,6 +100,7 @@ def _as_json(services: Services, arguments: Mapping[str, str]) -> dict[str, Any]
         ],
         "episodes": recent.records(filters),
         "withdrawn": _withdrawn(services, filters),
+        "releases": releases.listed(services),
         "next": recent.next,
     }
 
@@ -127,6 +129,8 @@ def _shown(services: Services, arguments: Mapping[str, str]) -> dict[str, Any]:
         "episodes": sum(row.episodes for row in hosts),
         "size_bytes": sum(row.size_bytes for row in hosts),
         "withdrawn": _withdrawn(services, filters),
+        "releases": releases.listed(services),
+        "most_releases": RELEASES,
         "hosts": hosts,
         "listed": listed,
         "between": between,

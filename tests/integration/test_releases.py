@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import random
+import re
 import subprocess
 from pathlib import Path
 from unittest import mock
@@ -91,6 +92,24 @@ def test_a_release_stays_as_it_is_and_tells_of_withdrawals(receiver: Receiver) -
     again = next(one for one in listed(receiver) if one["name"] == "paper-1")
     kept = ("name", "sha256", "size_bytes", "episodes", "episode_bytes", "hosts")
     assert [again[name] for name in kept] == [made[name] for name in kept]
+
+
+def test_the_data_page_shows_releases_as_the_interface_does(receiver: Receiver) -> None:
+    page = AUTH | {"Accept": "text/html"}
+    receiver.put("h", "e1", make_episode(1))
+    assert "Releases" not in receiver.request("GET", "/data", headers=page).body.decode()
+    for number in range(12):
+        run(receiver.data_dir, "release", "create", f"r-{number:02}", "--why", "a <paper>")
+    run(receiver.data_dir, "withdraw", "h/e1", "--why", "late")
+    shown = receiver.request("GET", "/data", headers=page).body.decode()
+    known = listed(receiver)
+    assert receiver.request("GET", "/data", headers=AUTH).json["releases"] == known
+    [section] = re.findall(r'<section id="releases">(.*?)</section>', shown, re.DOTALL)
+    rows = re.findall(r"<tr><th scope=.row.>(.*?)</tr>", section)
+    assert len(rows) == 10 and "2 more" in section and 'href="/v1/releases"' in section
+    for row, release in zip(rows, known[:10], strict=True):
+        assert f'href="/v1/releases/{release["name"]}.jsonl"' in row and str(release["sha256"]) in row
+        assert '<td class="n">1</td>' in row and "a &lt;paper&gt;" in row
 
 
 @pytest.mark.parametrize(
