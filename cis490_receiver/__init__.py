@@ -82,11 +82,10 @@ def _create_app(settings: Settings, clock: Clock | None) -> Flask:
     from cis490_receiver.monitor.watch import Watch
     from cis490_receiver.policy.auth import Authenticator
     from cis490_receiver.policy.gate import VersionGate
-    from cis490_receiver.policy.inspection import inspector
     from cis490_receiver.policy.sessions import Sessions
     from cis490_receiver.policy.slowdown import Slowdown
-    from cis490_receiver.resumable import Resumables
-    from cis490_receiver.upkeep.recovery import recover_quietly, tidy_quietly
+    from cis490_receiver.upkeep.recovery import recover_quietly
+    from cis490_receiver.upkeep.resuming import resumables_of, tidy_quietly
     from cis490_receiver.views import (
         body,
         contents,
@@ -112,14 +111,7 @@ def _create_app(settings: Settings, clock: Clock | None) -> Flask:
     backends = open_backends(settings)
     recover_quietly(backends.store, backends.index)
     clock = clock or SystemClock()
-    resumables = Resumables(
-        partials=backends.partials,
-        store=backends.store,
-        index=backends.index,
-        clock=clock,
-        inspector=inspector(settings),
-        expire_hours=settings.upload_expire_hours,
-    )
+    resumables = resumables_of(settings, backends, clock)
     tidy_quietly(resumables)
 
     app = Flask(__name__, static_folder=None)

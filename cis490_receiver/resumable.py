@@ -18,7 +18,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from cis490_receiver import errors
 from cis490_receiver.clock import Clock
@@ -26,7 +26,7 @@ from cis490_receiver.errors import BadArchive, Conflict, EpisodeBusy, ReceiverEr
 from cis490_receiver.index.base import EpisodeIndex
 from cis490_receiver.ingest import Inspector, already_there, keep
 from cis490_receiver.logfmt import event
-from cis490_receiver.models import Upload
+from cis490_receiver.models import Upload, wall_time
 from cis490_receiver.storage.base import EpisodeStore
 from cis490_receiver.storage.base.partials import Announced, Partial, Partials, PartialUpload, Verdict
 
@@ -194,6 +194,22 @@ class Resumables:
         """When an upload is discarded if nothing more comes of it; when its verdict is forgotten, where it has one."""
         hours = self.expire_hours if state.verdict is None else VERDICT_HOURS
         return state.touched_ns + hours * _HOUR_NS
+
+    def describe(self, state: PartialUpload) -> dict[str, Any]:
+        """`state` for programs."""
+        upload = state.announced.upload
+        return {
+            "upload_id": state.upload_id,
+            "host_id": upload.key.host_id,
+            "episode_id": upload.key.episode_id,
+            "sha256": upload.sha256,
+            "size_bytes": state.announced.size_bytes,
+            "offset": state.offset if state.verdict is None else state.announced.size_bytes,
+            "status": "under-way" if state.verdict is None else state.verdict.status,
+            "begun_at_wall": wall_time(state.announced.at_ns),
+            "touched_at_wall": wall_time(state.touched_ns),
+            "expires_at_wall": wall_time(self.expires_ns(state)),
+        }
 
     def _is_expired(self, state: PartialUpload) -> bool:
         if state.verdict is not None:

@@ -39,6 +39,7 @@ COMMANDS: Final = {
     "serve": "Run the receiver.",
     "stats": "Print how many episodes there are: by host, type, day.",
     "token": "Add, list and revoke tokens of hosts and readers.",
+    "uploads": "List the uploads in pieces that are under way.",
     "withdraw": "Take episodes out of the training set, or back into it.",
     "verify": "Read stored episodes back and look for damage.",
 }

@@ -31,6 +31,7 @@ from cis490_receiver.monitor.symptoms import CANNOT_LOOK, WHILE_WATCHED, Symptom
 from cis490_receiver.policy.gate import age_text
 from cis490_receiver.state.base.alerts import Alert, AlertLog, Key, Outbox
 from cis490_receiver.state.base.marks import Heartbeat
+from cis490_receiver.upkeep.resuming import resumables_of, tidy_quietly
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +55,8 @@ def health_check(settings: Settings, backends: Backends, clock: Clock) -> Pass:
         ReceiverError, OSError: the facts could not be read.
     """
     now_ns = clock.now_ns()
+    # It runs every few minutes, whatever comes in.
+    tidy_quietly(resumables_of(settings, backends, clock))
     facts = _look(settings, backends, now_ns)
     findings = Findings.of(facts, settings, backends.mutes.active(now_ns))
     watched = {host.host_id for host in facts.hosts if is_watched(host, now_ns, settings)}

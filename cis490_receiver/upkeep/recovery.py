@@ -9,7 +9,6 @@ from cis490_receiver.errors import ReceiverError
 from cis490_receiver.index.base import EpisodeIndex
 from cis490_receiver.ingest import Rebuild, recover
 from cis490_receiver.logfmt import event
-from cis490_receiver.resumable import Resumables
 from cis490_receiver.storage.base import EpisodeStore
 from cis490_receiver.upkeep.rebuild import rebuild_from_trace, rebuild_held
 
@@ -20,14 +19,6 @@ def recover_quietly(store: EpisodeStore, index: EpisodeIndex) -> None:
     """`ingest.recover` from the traces alone, for a process that must go on whatever comes of it: the next start
     tries again. No archive is looked into, so a start takes as long as hashing what was in flight."""
     _recover_with(rebuild_from_trace, store, index)
-
-
-def tidy_quietly(resumables: Resumables) -> None:
-    """`Resumables.tidy`, for a process that must go on whatever comes of it."""
-    try:
-        resumables.tidy()
-    except ReceiverError as exc:
-        log.error(event("uploads-not-tidied", reason=exc.reason))
 
 
 def complete_in_background(store: EpisodeStore, index: EpisodeIndex) -> threading.Thread:

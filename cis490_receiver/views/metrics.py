@@ -45,7 +45,7 @@ class _Stored(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """See `Collector.collect`."""
-        for look in (_hosts, _symptoms, _disk, _gate, _health_check, _index):
+        for look in (_hosts, _symptoms, _disk, _in_pieces, _gate, _health_check, _index):
             yield from _told(look, self._services)
 
 
@@ -98,6 +98,15 @@ def _disk(services: Services) -> list[Metric]:
     if free_bytes is not None:
         figures.append(_gauge("cis490_free_bytes", "Free disk space.", free_bytes))
     return figures
+
+
+def _in_pieces(services: Services) -> list[Metric]:
+    waiting = list(services.resumables.partials.waiting())
+    missing = sum(state.announced.size_bytes - state.offset for state in waiting)
+    return [
+        _gauge("cis490_resumable_uploads", "Uploads in pieces that are not complete.", len(waiting)),
+        _gauge("cis490_resumable_missing_bytes", "Bytes that are still to come of them.", missing),
+    ]
 
 
 def _gate(services: Services) -> list[Metric]:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import base64
 import contextlib
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Final
 
 from flask import Blueprint, Response, request
 from werkzeug.http import http_date
 
 from cis490_receiver import errors, protocol
 from cis490_receiver.errors import ReceiverError
-from cis490_receiver.models import Upload, wall_time
+from cis490_receiver.models import Upload
 from cis490_receiver.policy import pieces
 from cis490_receiver.policy.admission import admit
 from cis490_receiver.policy.auth import Principal
@@ -120,7 +120,7 @@ def blueprint(services: Services) -> Blueprint:
     def under_way() -> Response:
         authenticate(services, request).require("read")
         waiting = services.resumables.partials.waiting()
-        return json_answer({"uploads": [_as_dict(services, state) for state in waiting]})
+        return json_answer({"uploads": list(map(services.resumables.describe, waiting))})
 
     @views.post(_PATH)
     @operation(
@@ -267,7 +267,7 @@ def _create(services: Services) -> Response:
         upload_facts.refused(services, names, code_commit(headers), exc, authenticated=authenticated)
         raise
     _count_end(services, state)
-    response = json_answer(_as_dict(services, state), 201)
+    response = json_answer(services.resumables.describe(state), 201)
     response.headers["Location"] = f"{_PATH}/{state.upload_id}"
     return _with_progress(services, response, state)
 
@@ -295,7 +295,7 @@ def _look(services: Services, upload_id: str) -> Response:
         state = services.resumables.look(state)
     if not ended:
         _count_end(services, state)
-    response = json_answer(_as_dict(services, state))
+    response = json_answer(services.resumables.describe(state))
     response.headers["Upload-Length"] = str(state.announced.size_bytes)
     response.headers["Cache-Control"] = "no-store"
     if state.announced.metadata:
@@ -382,22 +382,6 @@ def _count_end(services: Services, state: PartialUpload) -> None:
 def _said_of(state: PartialUpload) -> tuple[tuple[str, str], str | None]:
     upload = state.announced.upload
     return (upload.key.host_id, upload.key.episode_id), upload.stamps.code_commit
-
-
-def _as_dict(services: Services, state: PartialUpload) -> dict[str, Any]:
-    upload = state.announced.upload
-    return {
-        "upload_id": state.upload_id,
-        "host_id": upload.key.host_id,
-        "episode_id": upload.key.episode_id,
-        "sha256": upload.sha256,
-        "size_bytes": state.announced.size_bytes,
-        "offset": _offset(state),
-        "status": "under-way" if state.verdict is None else state.verdict.status,
-        "begun_at_wall": wall_time(state.announced.at_ns),
-        "touched_at_wall": wall_time(state.touched_ns),
-        "expires_at_wall": wall_time(services.resumables.expires_ns(state)),
-    }
 
 
 def _offset(state: PartialUpload) -> int:

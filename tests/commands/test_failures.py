@@ -31,6 +31,7 @@ IN_AN_EMPTY_FOLDER = {
     "serve": (["serve", "--nope"], 2, "bad-usage"),
     "stats": (["stats"], 2, "bad-configuration"),
     "token": (["token", "list"], 2, "bad-configuration"),
+    "uploads": (["uploads"], 2, "bad-configuration"),
     "verify": (["verify"], 2, "bad-configuration"),
     "withdraw": (["withdraw", "h/e", "--why", "x"], 2, "bad-configuration"),
 }

@@ -35,6 +35,8 @@ ALWAYS = {
     "cis490_free_bytes",
     "cis490_reserve_bytes",
     "cis490_index_bad_lines",
+    "cis490_resumable_uploads",
+    "cis490_resumable_missing_bytes",
 }
 
 Values = dict[tuple[str, str], float]

@@ -104,12 +104,16 @@ def add_routes(views: Blueprint, services: Services) -> None:
         visitor = visitor_of(services, request)
         choice = Choice.of(request.args.to_dict())
         fleet = services.watch.fleet(services.clock.now_ns())
+        waiting = sorted(
+            services.resumables.partials.waiting(), key=lambda state: state.touched_ns, reverse=True
+        )
         counts = Counter(host.health.name for host in fleet.hosts)
         return page_or_json(
             "fleet.html",
             visitor,
-            fleet.as_dict,
+            lambda: fleet.as_dict() | {"uploads": list(map(services.resumables.describe, waiting))},
             fleet=fleet,
+            uploads=waiting,
             choice=choice,
             hosts=choice.apply(fleet.hosts),
             counts=[(name, GRAVITY[name], counts[name]) for name in GRAVITY if counts[name]],
