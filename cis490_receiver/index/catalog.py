@@ -15,14 +15,12 @@ from __future__ import annotations
 
 import collections
 import contextlib
-import hashlib
 import logging
 import os
 import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -31,6 +29,7 @@ from cis490_receiver.files.lines import end_of_lines, placed_batches
 from cis490_receiver.index import catalog_rows, withdrawals
 from cis490_receiver.index.base import OpenJournal
 from cis490_receiver.index.journal import Journal
+from cis490_receiver.index.position import fingerprint, position_of
 from cis490_receiver.logfmt import event
 
 log = logging.getLogger(__name__)
@@ -43,8 +42,6 @@ _KEPT_IN_MEMORY: Final = 512 << 10
 _SHARED_STEP: Final = 16 << 20
 #: How long a failure to put them there is not tried again, in seconds.
 _RETRY_SECONDS: Final = 30.0
-#: How many bytes before the offset vouch for the journal being the same file, unedited at its end.
-_FINGERPRINT_BYTES: Final = 4096
 #: Long enough for whoever puts a step on disk.
 _BUSY_SECONDS: Final = 120
 #: How many connections a process keeps, with 6 MB of the file at most each.
@@ -56,21 +53,6 @@ _NO_FILE: Final = ":memory:"
 _Identity = tuple[int, int]
 
 OnRead = Callable[[int, int], None]
-
-
-@dataclass(frozen=True, slots=True)
-class _Position:
-    generation: str
-    offset: int
-    fingerprint: str
-
-    def is_in(self, journal: OpenJournal) -> bool:
-        """Whether everything up to here is still what was read."""
-        return (
-            self.generation == journal.generation
-            and self.offset <= journal.end
-            and self.fingerprint == _fingerprint(journal, self.offset)
-        )
 
 
 class Catalog:
@@ -145,7 +127,7 @@ class Catalog:
                 while _is_to_be_shared(connection, journal):
                     with _transaction(connection, "BEGIN IMMEDIATE"):
                         # Another process may have been faster.
-                        position = _position(connection, "disk.position")
+                        position = position_of(connection, "disk.position")
                         start = position.offset if position.is_in(journal) else 0
                         if start == 0 and position.offset:
                             log.warning(
@@ -249,13 +231,8 @@ def _transaction(connection: sqlite3.Connection, begin: str) -> Iterator[None]:
     connection.execute("COMMIT")
 
 
-def _position(connection: sqlite3.Connection, table: str) -> _Position:
-    row = connection.execute(f"SELECT generation, offset, fingerprint FROM {table}").fetchone()
-    return _Position(str(row[0]), int(row[1]), str(row[2]))
-
-
 def _is_to_be_shared(connection: sqlite3.Connection, journal: OpenJournal) -> bool:
-    position = _position(connection, "disk.position")
+    position = position_of(connection, "disk.position")
     if not position.is_in(journal):
         return position.offset > 0 or journal.end > _KEPT_IN_MEMORY
     return journal.end - position.offset > _KEPT_IN_MEMORY
@@ -274,8 +251,8 @@ def _catch_up(connection: sqlite3.Connection, journal: OpenJournal, on_read: OnR
     Raises:
         OperationalError: what is on disk is of another journal.
     """
-    shared = _position(connection, "disk.position")
-    base, own = _position(connection, "main.base"), _position(connection, "main.position")
+    shared = position_of(connection, "disk.position")
+    base, own = position_of(connection, "main.base"), position_of(connection, "main.position")
     if base != shared or not own.is_in(journal):
         if shared.offset and not shared.is_in(journal):
             raise sqlite3.OperationalError("the catalog is out of date and cannot be written")
@@ -302,13 +279,8 @@ def _take_up(
         on_read(done, journal.end)
     connection.execute(
         f"UPDATE {schema}.position SET generation = ?, offset = ?, fingerprint = ?, bad_lines = bad_lines + ?",
-        (journal.generation, end, _fingerprint(journal, end), bad),
+        (journal.generation, end, fingerprint(journal, end), bad),
     )
-
-
-def _fingerprint(journal: OpenJournal, offset: int) -> str:
-    start = max(0, offset - _FINGERPRINT_BYTES)
-    return hashlib.sha256(os.pread(journal.stream.fileno(), offset - start, start)).hexdigest()
 
 
 def _inode(path: Path) -> int:

@@ -25,6 +25,7 @@ from cis490_receiver.index.journal import Journal
 from cis490_receiver.index.renewal import JournalRenewal
 from cis490_receiver.index.selection import select
 from cis490_receiver.index.sums import totals
+from cis490_receiver.index.withdrawn_hosts import WithdrawnHosts
 from cis490_receiver.models import EPISODE_FIELDS, Episode, EpisodeKey
 from cis490_receiver.progress import Progress
 from cis490_receiver.withdrawal import Withdrawal
@@ -44,6 +45,7 @@ class LocalIndex:
         self._folder = data_dir
         self.journal = Journal(data_dir / JOURNAL_NAME)
         self._catalog = Catalog(data_dir / CATALOG_NAME, self.journal)
+        self._withdrawn = WithdrawnHosts()
 
     def prepare(self) -> None:
         """Make the journal when it is absent, durably."""
@@ -166,7 +168,14 @@ class LocalIndex:
             "SELECT host_id, first_received_at_ns, last_received_at_ns, episodes, size_bytes, "
             "last_episode_id, last_code_commit FROM hosts ORDER BY host_id"
         )
-        return self._catalog.read(lambda connection: [HostSummary(*row) for row in connection.execute(sql)])
+
+        def query(connection: sqlite3.Connection) -> list[HostSummary]:
+            journal = self.open_journal()
+            with journal.stream:
+                withdrawn = self._withdrawn.read(connection, journal)
+            return [HostSummary(*(*row, withdrawn.get(row[0], 0))) for row in connection.execute(sql)]
+
+        return self._catalog.read(query)
 
     def totals(self, filters: Filters, by: Sequence[str], *, limit: int) -> Sequence[Total]:
         """See `EpisodeIndex.totals`."""

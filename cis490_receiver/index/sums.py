@@ -89,11 +89,16 @@ def source(filters: Filters, by: Sequence[str]) -> tuple[str, list[str], list[An
     given = [_by_day(*condition) for condition in filters.conditions()]
     needed = {*by, *(column for column, _, _ in given)}
     for name, columns in _SUMS.items():
-        if needed <= {*columns} and filters.withdrawn != "only":
+        if needed <= {*columns}:
             where = [f"{column} {comparison} ?" for column, comparison, _ in given]
             rows = f"all_{name}"
             if filters.withdrawn == "exclude":
                 rows = f"(SELECT * FROM {rows} UNION ALL {taken_off(columns, _OF_ROW)})"
+            elif filters.withdrawn == "only":
+                rows = (
+                    f"(SELECT {', '.join(columns)}, -episodes AS episodes, -size_bytes AS size_bytes "
+                    f"FROM ({taken_off(columns, _OF_ROW)}))"
+                )
             return rows, where, [value for _, _, value in given]
     return "episodes", *conditions(filters)
 

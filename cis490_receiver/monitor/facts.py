@@ -49,6 +49,8 @@ class HostFacts:
     #: Stored, of all times.
     episodes: int = 0
     size_bytes: int = 0
+    #: Of these, withdrawn.
+    withdrawn: int = 0
     report_at_ns: int | None = None
     report_failed: tuple[str, ...] = ()
     #: What inspection found wrong with its episodes.
@@ -194,6 +196,7 @@ def _host_facts(
         last_refusal_code=next((fact.code for fact in others if fact.status >= 400), None),
         refusals=Counter(fact.code for fact in others if fact.status >= 400),
         episodes=summary.episodes if summary else 0,
+        withdrawn=summary.withdrawn if summary else 0,
         size_bytes=summary.size_bytes if summary else 0,
         report_at_ns=_time_of(report) if report else None,
         report_failed=tuple(failed_checks(report.doctor)) if report else (),

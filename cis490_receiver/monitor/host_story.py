@@ -139,7 +139,8 @@ def _report(watch: Watch, host_id: str) -> Report | None:
 
 def _days(watch: Watch, host_id: str, now_ns: int) -> list[Day]:
     first = now_ns // _DAY_NS - (DAYS - 1)
-    totals = watch.index.totals(Filters(host=host_id, since=first * _DAY_NS), ("day",), limit=DAYS + 1)
+    came = Filters(host=host_id, since=first * _DAY_NS, withdrawn="include")
+    totals = watch.index.totals(came, ("day",), limit=DAYS + 1)
     by_day = {total.group["day"]: total for total in totals}
     days = []
     for number in range(first, first + DAYS):

@@ -78,6 +78,7 @@ class HostView:
             "last_episode_wall": _wall(self.facts.last_stored_at_ns),
             "episodes": self.facts.episodes,
             "size_bytes": self.facts.size_bytes,
+            "withdrawn": self.facts.withdrawn,
             "arrivals_by_hour": list(self.arrivals),
             "code_commit": self.facts.last_code_commit,
             "commits_behind": self.commits_behind,

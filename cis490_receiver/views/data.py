@@ -99,7 +99,7 @@ def _as_json(services: Services, arguments: Mapping[str, str]) -> dict[str, Any]
             for total in kinds
         ],
         "episodes": recent.records(filters),
-        "withdrawn": _withdrawn(services, filters),
+        "withdrawn": sum(_withdrawn(services, filters).values()),
         "releases": releases.listed(services),
         "next": recent.next,
     }
@@ -119,16 +119,19 @@ def _shown(services: Services, arguments: Mapping[str, str]) -> dict[str, Any]:
     table = make_up.kinds(index.totals(filters, KIND, limit=_ALL))
     days = make_up.by_type(index.totals(filters, ("day", "episode_type"), limit=_ALL), "day")
     listed, between = _listed(hosts, everyone=arguments.get("hosts") == "all")
+    withdrawn = _withdrawn(services, filters)
     strips, strip_top = _strips(services, filters, days, {row.host_id for row in listed})
     return {
         "chosen": chosen,
         "query": urlencode(chosen),
+        "link": lambda **more: urlencode({**chosen, **more}),
         "types": make_up.TYPES,
         "table": {profile: row for profile, row in table.items() if profile or any(row.values())},
         "most": max((count for row in table.values() for count in row.values()), default=0),
         "episodes": sum(row.episodes for row in hosts),
         "size_bytes": sum(row.size_bytes for row in hosts),
-        "withdrawn": _withdrawn(services, filters),
+        "withdrawn": sum(withdrawn.values()),
+        "withdrawn_of": {} if "withdrawn" in arguments else withdrawn,
         "releases": releases.listed(services),
         "most_releases": RELEASES,
         "hosts": hosts,
@@ -149,13 +152,10 @@ def _shown(services: Services, arguments: Mapping[str, str]) -> dict[str, Any]:
     }
 
 
-def _withdrawn(services: Services, filters: Filters) -> int:
-    """How many episodes that pass `filters` but for that are withdrawn."""
-    both = [
-        services.index.totals(filters.but(withdrawn=which), (), limit=1) for which in ("include", "exclude")
-    ]
-    everything, rest = (sum(total.episodes for total in totals) for totals in both)
-    return everything - rest
+def _withdrawn(services: Services, filters: Filters) -> dict[str, int]:
+    """How many episodes of each host that pass `filters` but for that are withdrawn."""
+    totals = services.index.totals(filters.but(withdrawn="only"), ("host_id",), limit=_ALL)
+    return {str(total.group["host_id"]): total.episodes for total in totals}
 
 
 def _listed(hosts: list[make_up.HostRow], *, everyone: bool) -> tuple[list[make_up.HostRow], int]:

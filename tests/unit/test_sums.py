@@ -6,6 +6,7 @@ import itertools
 import random
 import re
 from collections import Counter
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,9 @@ from cis490_receiver.index import sums
 from cis490_receiver.index.catalog import Catalog
 from cis490_receiver.index.journal import Journal
 from cis490_receiver.index.local import LocalIndex
-from cis490_receiver.models import DIMENSIONS, Episode, wall_time
+from cis490_receiver.index.withdrawals import WithdrawalFile
+from cis490_receiver.models import DIMENSIONS, Episode, EpisodeKey, wall_time
+from cis490_receiver.withdrawal import Withdrawal
 
 HOUR_NS = 3600 * 10**9
 FIRST_NS = 1_763_800_000 * 10**9
@@ -93,6 +96,35 @@ def test_totals_are_what_counting_gives(tmp_path: Path, in_memory: bool) -> None
                 assert got == counted([*last.values()], filters, by), (filters, by)
 
 
+def test_totals_of_what_is_withdrawn_are_what_counting_gives(tmp_path: Path) -> None:
+    chance = random.Random(5)
+    index = LocalIndex(tmp_path)
+    index.prepare()
+    lines = [episode(number, chance) for number in range(2400)]
+    write(tmp_path, lines)
+    index.hosts()
+    lines += [episode(number, chance) for number in range(2400, 2500)]
+    lines += [episode_like(one, chance) for one in lines[:40]]
+    write(tmp_path, lines[2400:])
+    records = {one.key: one for one in lines}
+    names = {*chance.sample([*records], 300), *(one.key for one in lines[:20])}
+    WithdrawalFile(tmp_path).append(
+        [
+            Withdrawal(wall_time(1), 1, *astuple(key), True, "", "")
+            for key in [*names, EpisodeKey("nobody", "e")]
+        ]
+    )
+    choices = [
+        {one.key: one for one in records.values() if (one.key in names) == there} for there in (True, False)
+    ]
+    for filters, by in itertools.product(CHOICES, [(), ("host_id",), ("day", "host_id"), DIMENSIONS]):
+        for which, of in zip(("only", "exclude"), choices, strict=True):
+            totals = index.totals(filters.but(withdrawn=which), by, limit=100_000)
+            got = {tuple(total.group.values()): (total.episodes, total.size_bytes) for total in totals}
+            assert got == counted([*of.values()], filters, tuple(by)), (filters, by, which)
+    index.close()
+
+
 def episode_like(other: Episode, chance: random.Random) -> Episode:
     """The name of `other`, and something else in all else."""
     fresh = episode(int(other.episode_id.removeprefix("run-")) + 40, chance).as_dict()
@@ -108,11 +140,14 @@ def test_what_a_page_asks_costs_groups_not_episodes(tmp_path: Path) -> None:
         (Filters(host="lab-1"), ("day", "episode_type")),
         (Filters(since=day, until=day, episode_type="control"), ("day", "host_id")),
         (Filters(since=day, benign_profile="idle"), ("day", "episode_type")),
+        (Filters(withdrawn="only"), ("host_id",)),
     ]:
         rows, where, values = sums.source(filters, by)
         condition = f"WHERE {' AND '.join(where)}" if where else ""
         plan = _plan(catalog, f"SELECT {by[0]}, sum(episodes) FROM {rows} {condition} GROUP BY 1", values)
-        assert "sums_of" in plan and not re.search(r"SCAN \S*episodes", plan), plan
+        assert ("sums_of" in plan or filters.withdrawn == "only") and not re.search(
+            r"SCAN \S*episodes", plan
+        ), plan
 
 
 def _plan(catalog: Catalog, sql: str, values: list[Any]) -> str:

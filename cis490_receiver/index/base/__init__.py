@@ -48,6 +48,8 @@ class HostSummary:
     size_bytes: int
     last_episode_id: str
     last_code_commit: str | None
+    #: Of these episodes, those that are withdrawn.
+    withdrawn: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,6 +54,7 @@ _FIELDS: Final[Mapping[str, str]] = {
     "episodes": "how many are stored",
     "last_episode_id": "its last episode",
     "last_code_commit": "the commit that recorded it",
+    "withdrawn": "how many of its episodes are withdrawn",
     "doctor": "the report as the host sent it",
     "failed": "names of the checks that failed",
     "at_wall": f"when it was raised: {_WALL}",

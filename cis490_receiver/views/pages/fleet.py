@@ -120,6 +120,8 @@ def add_routes(views: Blueprint, services: Services) -> None:
             sick=sum(host.health.gravity == BAD for host in fleet.hosts),
             warned=sum(host.health.gravity == WARN for host in fleet.hosts),
             expected=sum(host.health.gravity != OFF for host in fleet.hosts),
+            stored=sum(host.facts.episodes for host in fleet.hosts),
+            withdrawn=sum(host.facts.withdrawn for host in fleet.hosts),
             sparkline=_sparkline,
         )
 

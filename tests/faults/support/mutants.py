@@ -19,7 +19,7 @@ class Mutant:
 INGEST, STORE, FOLDERS = "ingest.py", "storage/filesystem.py", "storage/folders.py"
 FILES, PUBLISHING = "storage/files.py", "storage/publishing.py"
 LINKING, TRACES = "storage/linking.py", "storage/traces.py"
-JOURNAL, CATALOG, ATOMIC, BODY = "index/journal.py", "index/catalog.py", "files/atomic.py", "views/body.py"
+JOURNAL, POSITION, ATOMIC, BODY = "index/journal.py", "index/position.py", "files/atomic.py", "views/body.py"
 GENERATION = "index/generation.py"
 
 MUTANTS = (
@@ -112,8 +112,8 @@ MUTANTS = (
     ),
     Mutant(
         "length-stands-for-content",
-        CATALOG,
-        "and self.fingerprint == _fingerprint(journal, self.offset)",
+        POSITION,
+        "and self.fingerprint == fingerprint(journal, self.offset)",
         "and True",
         "a_lost_line_is_forgotten",
     ),
