@@ -90,3 +90,33 @@ def test_the_shares_of_a_small_episode_are_told(tmp_path: Path) -> None:
     assert all(0 < value < 100 for values in rows.values() for value in values)
     for connections in ("1 connection", "16 connections"):
         assert rows[f"the receiver, {connections}"] > rows[f"gunicorn that keeps nothing, {connections}"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("limit", "status"), [("0.01", 0), ("100", 1)])
+def test_a_trainers_rate_is_told_beside_curls(tmp_path: Path, limit: str, status: int) -> None:
+    need("curl")
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.reading",
+        "--episodes",
+        "200",
+        "--rounds",
+        "1",
+        "--limit",
+        limit,
+    ]
+    done = subprocess.run(
+        [*command, "--disk", tmp_path, "--json"],
+        env=clean_environment(),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == status, done.stderr
+    figures = json.loads(done.stdout)
+    assert set(figures) == {"curl", "bytes", "path"} and figures["curl"]["ratio"] == 1
+    assert all(value > 0 for way in figures.values() for value in way.values())
+    assert not list(tmp_path.glob("cis490-reading-*"))

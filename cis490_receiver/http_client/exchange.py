@@ -19,6 +19,7 @@ from io import FileIO
 from typing import Final
 
 from cis490_receiver.http_client.failures import FileChanged, FileUnreadable
+from cis490_receiver.http_client.head import read_head
 
 PIECE_BYTES: Final = 256 * 1024
 #: How long a server may take to say 100; one that does not know of it says nothing (RFC 9110 §10.1.1).
@@ -63,6 +64,24 @@ class Answer(http.client.HTTPResponse):
     def __init__(self, sock: socket.socket, method: str) -> None:
         super().__init__(sock, method=method)
         self._socket = sock
+        self._asked_by = method
+
+    def begin(self) -> None:
+        """Read the head, see `http.client`.
+
+        Raises:
+            HTTPException: it is none.
+            OSError: it did not come.
+        """
+        head = read_head(self.fp)
+        while head.is_interim:
+            head = read_head(self.fp)
+        self.version, self.status, self.reason = head.version, head.status, head.reason
+        self.headers = self.msg = head.headers
+        self.length = head.length(self._asked_by)
+        self.chunked = head.is_chunked
+        self.chunk_left = None
+        self.will_close = head.closes or (self.length is None and not self.chunked)
 
     def has_come(self, seconds: float) -> bool:
         """Whether the first bytes of it are there, or come within `seconds`."""

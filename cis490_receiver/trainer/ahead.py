@@ -20,7 +20,7 @@ _LARGEST_BYTES: Final = 4 << 20
 _AHEAD_BYTES: Final = 32 << 20
 _MOST_AHEAD: Final = 64
 _MOST_KEPT: Final = 4
-_THREADS: Final = 4
+_THREADS: Final = 16
 
 
 class Ahead:

@@ -84,7 +84,7 @@ class Cache:
             path = self._path(record)
             if _is_at(stream.fileno(), path):
                 self._pin(record.sha256, stream)
-                return path
+                return Path(path)
             stream.close()
         return None
 
@@ -124,7 +124,7 @@ class Cache:
         path, target = self._partial_path(record), self._path(record)
         # Whoever holds this lock can be sure that nobody evicts the file in between.
         with self._room.entered() as held:
-            is_new = not path.exists()
+            is_new = not os.path.exists(path)
             if is_new and not self._room.reserve(held, record.size_bytes):
                 return None
             flags = os.O_CREAT | os.O_EXCL if is_new else 0
@@ -141,7 +141,7 @@ class Cache:
                 raise
         self._threads[record.sha256] = threading.get_ident()
         partial = Partial(path, fd, target, record, self)
-        if target.exists():
+        if os.path.exists(target):
             partial.discard()
             raise BlockingIOError
         return partial
@@ -158,12 +158,12 @@ class Cache:
         """See `partial.Owner`."""
         self._threads.pop(record.sha256, None)
 
-    def _is_right(self, status: os.stat_result, path: Path, record: Episode) -> bool:
+    def _is_right(self, status: os.stat_result, path: str, record: Episode) -> bool:
         if status.st_size != record.size_bytes:
             return False
         mark = record.sha256, status.st_ino
         if mark not in self._known:
-            if hash_file(path)[0].hexdigest() != record.sha256:
+            if hash_file(Path(path))[0].hexdigest() != record.sha256:
                 return False
             self._known.add(mark)
         return True
@@ -176,11 +176,11 @@ class Cache:
             with contextlib.suppress(KeyError):
                 self._pins.popitem(last=False)[1].close()
 
-    def _path(self, record: Episode) -> Path:
-        return self._folder / record.sha256[:2] / f"{record.sha256}{EPISODE_SUFFIX}"
+    def _path(self, record: Episode) -> str:
+        return f"{self._folder}/{record.sha256[:2]}/{record.sha256}{EPISODE_SUFFIX}"
 
-    def _partial_path(self, record: Episode) -> Path:
-        return self._folder / PARTIAL_FOLDER / f"{record.sha256}.{record.size_bytes}"
+    def _partial_path(self, record: Episode) -> str:
+        return f"{self._folder}/{PARTIAL_FOLDER}/{record.sha256}.{record.size_bytes}"
 
     def __reduce__(self) -> tuple[type[Cache], tuple[Path, int]]:
         return Cache, (self._folder, self._limit)
@@ -191,15 +191,15 @@ def _close_all(pins: dict[str, BinaryIO]) -> None:
         stream.close()
 
 
-def _size(path: Path) -> int:
+def _size(path: str) -> int:
     try:
-        return path.stat().st_size
+        return os.stat(path).st_size
     except OSError:
         return -1
 
 
-def _is_at(fd: int, path: Path) -> bool:
+def _is_at(fd: int, path: str) -> bool:
     try:
-        return os.path.samestat(os.fstat(fd), path.stat())
+        return os.path.samestat(os.fstat(fd), os.stat(path))
     except OSError:
         return False

@@ -154,6 +154,17 @@ class Dataset(Sequence[Episode]):
 
         return EpisodeIterableDataset(self, **options)
 
+    def to_hugging_face(self, *names: str, parts: int = 16) -> Any:
+        """A `datasets.IterableDataset`, of `parts` shards: rows with the fields of the index line and the contents of
+        the files `names`.
+
+        Raises:
+            ExtraMissing: `datasets` is not installed.
+        """
+        from cis490_receiver.trainer.hugging_face import iterable_dataset
+
+        return iterable_dataset(self, names, parts)
+
     @property
     def records(self) -> Sequence[models.Episode]:
         """The index lines of the last look, those of withdrawn episodes among them."""

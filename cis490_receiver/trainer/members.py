@@ -102,7 +102,8 @@ def load_members(stream: Stream, names: Collection[str], key: EpisodeKey) -> dic
             if member.kind == "file":
                 wanted = [name for name in names if is_called(member, name)] if names else [member.name]
                 if not found.keys() >= set(wanted):
-                    found = dict.fromkeys(wanted, walk.content()) | found
+                    # Of several files of one name the first counts.
+                    found |= dict.fromkeys(set(wanted) - found.keys(), walk.content())
     stream.finish()
     for name in names:
         if name not in found:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Protocol
 
 from cis490_receiver.files import atomic
@@ -37,7 +36,7 @@ class Partial:
         have: how many bytes were there before.
     """
 
-    def __init__(self, path: Path, fd: int, target: Path, record: Episode, owner: Owner) -> None:
+    def __init__(self, path: str, fd: int, target: str, record: Episode, owner: Owner) -> None:
         self.have = os.fstat(fd).st_size
         self._record = record
         self._owner = owner
@@ -69,13 +68,19 @@ class Partial:
         if self._fd < 0:
             return
         try:
-            self._target.parent.mkdir(exist_ok=True)
-            os.rename(self._path, self._target)
+            self._take_name()
         except OSError:
             self.discard()
             return
         self._owner.published(self._record, os.fstat(self._fd).st_ino)
         self._let_go()
+
+    def _take_name(self) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            os.rename(self._path, self._target)
+            return
+        os.makedirs(os.path.dirname(self._target), exist_ok=True)
+        os.rename(self._path, self._target)
 
     def discard(self) -> None:
         """Take it away."""

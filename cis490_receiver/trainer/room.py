@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from cis490_receiver.files import atomic
-
 PARTIAL_FOLDER: Final = "partial"
 COUNT_FILE: Final = "used"
+_DIGITS: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +29,7 @@ class Room:
     def __init__(self, folder: Path, limit_bytes: int) -> None:
         self._folder = folder
         self._limit = limit_bytes
+        self._count_file = str(folder / COUNT_FILE)
 
     @contextlib.contextmanager
     def entered(self) -> Iterator[int]:
@@ -38,8 +38,12 @@ class Room:
         Raises:
             OSError: the folder cannot be written to.
         """
-        with atomic.locked_file(self._folder / COUNT_FILE) as held:
+        held = os.open(self._count_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX)
             yield held
+        finally:
+            os.close(held)
 
     def reserve(self, held: int, size_bytes: int) -> bool:
         """Count `size_bytes` more, after the files that were used least recently made room where needed.
@@ -112,10 +116,10 @@ def _take_away(path: Path) -> bool:
 
 
 def _read(held: int) -> int | None:
-    text = os.pread(held, 32, 0)
-    return int(text) if text.isdigit() else None
+    text = os.pread(held, _DIGITS + 1, 0)
+    return int(text) if len(text) == _DIGITS and text.isdigit() else None
 
 
 def _write(held: int, count: int) -> None:
-    os.ftruncate(held, 0)
-    atomic.write_all(held, b"%d" % count)
+    # Of one length: a file that is cut and written anew is flushed to the disk by ext4(5), auto_da_alloc.
+    os.pwrite(held, b"%0*d" % (_DIGITS, count), 0)

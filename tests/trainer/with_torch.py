@@ -114,8 +114,22 @@ def refusals(address: str, token: str) -> Any:
     return told
 
 
+def withdrawn(address: str, token: str) -> Any:
+    """A loader that is stopped when it is told that something was withdrawn, gone on with, and begun anew."""
+    loader = Dataset(address, token, cache=False).torch(transform=name).loader(batch_size=8, num_workers=2)
+    course = iter(loader)
+    before = flat(next(course) for _ in range(5))
+    print("reading", flush=True)
+    sys.stdin.readline()
+    under_way = flat(next(course) for _ in range(2))
+    state = loader.state_dict()
+    other = Dataset(address, token, cache=False).torch(transform=name).loader(batch_size=8, num_workers=2)
+    other.load_state_dict(state)
+    return {"before": before, "under_way": under_way, "gone_on": flat(other), "anew": flat(loader)}
+
+
 CASES: dict[str, Callable[[str, str], Any]] = {
-    item.__name__: item for item in (split, resume, in_process, samples, refusals)
+    item.__name__: item for item in (split, resume, in_process, samples, refusals, withdrawn)
 }
 
 if __name__ == "__main__":
