@@ -59,7 +59,7 @@ def test_systemd_has_nothing_to_say_about_the_units(tmp_path: Path) -> None:
 
 def test_every_timer_has_its_service_and_a_time_that_comes() -> None:
     timers = [unit for unit in UNITS if unit.suffix == ".timer"]
-    assert len(timers) == 3
+    assert len(timers) == 4
     for timer in timers:
         assert timer.with_suffix(".service") in SERVICES
         for when in values(timer, "OnCalendar"):
