@@ -37,7 +37,11 @@ def described(app: Flask) -> dict[str, Any]:
 
 
 def kinds_of_error() -> set[type[errors.ReceiverError]]:
-    return {kind for kind in errors.ReceiverError.__subclasses__() if kind.__module__ == errors.__name__}
+    return {
+        kind
+        for kind in errors.ReceiverError.__subclasses__()
+        if kind.__module__.startswith(f"{errors.__name__}.")
+    }
 
 
 def test_it_is_openapi_and_open_to_everybody(shared_receiver: Receiver) -> None:

@@ -1,0 +1,128 @@
+"""Everything that can go wrong, by name.
+
+Each class carries a stable kebab-case `code`; none knows an HTTP status (`views/errors.py` does). The
+message is for the client and never holds a path, a token or another exception's text; what the maintainer
+needs goes to the log through `raise ... from`.
+"""
+
+from __future__ import annotations
+
+from cis490_receiver.errors.base import (
+    ConfigError,
+    ReceiverError,
+)
+from cis490_receiver.errors.bodies import (
+    BadArchive,
+    BadHostId,
+    BodyMalformed,
+    BodyTimeout,
+    BodyTruncated,
+    Conflict,
+    ReportNotJson,
+    ReportNotObject,
+    ReportTooLarge,
+    ShaMismatch,
+)
+from cis490_receiver.errors.callers import (
+    BadToken,
+    ForeignForm,
+    HostMismatch,
+    MissingToken,
+    ScopeMissing,
+    TooManyTries,
+)
+from cis490_receiver.errors.heads import (
+    BadContentLength,
+    BadEpisodeName,
+    BadRequest,
+    BadSchemaVersion,
+    BadSha256Header,
+    BadSuffix,
+    CommitRejected,
+    DiskReserve,
+    EpisodeTooLarge,
+    GateUnavailable,
+    LengthRequired,
+    MalformedCommit,
+    MissingCommit,
+)
+from cis490_receiver.errors.receiver import (
+    EpisodeBusy,
+    EpisodeDamaged,
+    InternalError,
+    LooksBusy,
+    MethodNotAllowed,
+    NotFound,
+    NotReady,
+    PreconditionFailed,
+    RangeNotSatisfiable,
+    StorageFailed,
+    StorageFull,
+)
+from cis490_receiver.errors.uploads import (
+    BadContentType,
+    BadUploadHeader,
+    ChecksumMismatch,
+    OffsetMismatch,
+    TooManyUploads,
+    UnsupportedTusVersion,
+    UploadExpired,
+    UploadLocked,
+    UploadLost,
+    UploadOverrun,
+)
+
+__all__ = [
+    "BadArchive",
+    "BadContentLength",
+    "BadContentType",
+    "BadEpisodeName",
+    "BadHostId",
+    "BadRequest",
+    "BadSchemaVersion",
+    "BadSha256Header",
+    "BadSuffix",
+    "BadToken",
+    "BadUploadHeader",
+    "BodyMalformed",
+    "BodyTimeout",
+    "BodyTruncated",
+    "ChecksumMismatch",
+    "CommitRejected",
+    "ConfigError",
+    "Conflict",
+    "DiskReserve",
+    "EpisodeBusy",
+    "EpisodeDamaged",
+    "EpisodeTooLarge",
+    "ForeignForm",
+    "GateUnavailable",
+    "HostMismatch",
+    "InternalError",
+    "LengthRequired",
+    "LooksBusy",
+    "MalformedCommit",
+    "MethodNotAllowed",
+    "MissingCommit",
+    "MissingToken",
+    "NotFound",
+    "NotReady",
+    "OffsetMismatch",
+    "PreconditionFailed",
+    "RangeNotSatisfiable",
+    "ReceiverError",
+    "ReportNotJson",
+    "ReportNotObject",
+    "ReportTooLarge",
+    "ScopeMissing",
+    "ShaMismatch",
+    "StorageFailed",
+    "StorageFull",
+    "TooManyTries",
+    "TooManyUploads",
+    "UnsupportedTusVersion",
+    "UploadExpired",
+    "UploadLocked",
+    "UploadLost",
+    "UploadOverrun",
+]
