@@ -22,7 +22,8 @@ from cis490_receiver.storage.writing import Buffers, HashingWriter
 log = logging.getLogger(__name__)
 
 _CREATE_FLAGS: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_HASH_STEP: Final = 1 << 20
+#: Read and hashed at a time, while the kernel reads as much again.
+_HASH_STEP: Final = 4 << 20
 
 
 class storage_errors:  # noqa: N801 - reads as the statement it is used in
@@ -52,6 +53,24 @@ def try_lock(fd: int) -> bool:
     except BlockingIOError:
         return False
     return True
+
+
+def sha256_of(stream: BinaryIO) -> str:
+    """SHA-256 of an open file from its beginning, as 64 hex digits. The disk reads ahead of the hash: it takes as
+    long as the slower of both.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    digest, fd, offset = hashlib.sha256(), stream.fileno(), 0
+    buffer = memoryview(bytearray(_HASH_STEP))
+    while True:
+        os.posix_fadvise(fd, offset + _HASH_STEP, _HASH_STEP, os.POSIX_FADV_WILLNEED)
+        count = os.preadv(fd, [buffer], offset)
+        if count == 0:
+            return digest.hexdigest()
+        digest.update(buffer[:count])
+        offset += count
 
 
 class IncomingFile:
@@ -170,11 +189,7 @@ class HeldFile:
     def hexdigest(self) -> str:
         """See `Held.hexdigest`."""
         with storage_errors("read"):
-            self._stream.seek(0)
-            digest = hashlib.sha256()
-            while piece := self._stream.read(_HASH_STEP):
-                digest.update(piece)
-            return digest.hexdigest()
+            return sha256_of(self._stream)
 
     def open(self) -> BinaryIO:
         """See `Held.open`."""

@@ -5,22 +5,19 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import errno
-import hashlib
 import logging
 import os
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import BinaryIO
 
 from cis490_receiver.files import atomic
 from cis490_receiver.storage import partial_log
 from cis490_receiver.storage.base.partials import PartialUpload, Verdict
-from cis490_receiver.storage.files import storage_errors
+from cis490_receiver.storage.files import sha256_of, storage_errors
 from cis490_receiver.storage.publishing import Publisher
 from cis490_receiver.storage.writing import Buffers, HashingWriter
 
 log = logging.getLogger(__name__)
-
-_HASH_STEP: Final = 1 << 20
 
 
 class PartialFile:
@@ -102,11 +99,8 @@ class PartialFile:
         """See `Incoming.hexdigest`. Reads the file where this writer has not seen its beginning."""
         if self._began_at == 0:
             return self._bytes.hexdigest()
-        digest = hashlib.sha256()
         with self.open() as stream, storage_errors("read"):
-            while piece := stream.read(_HASH_STEP):
-                digest.update(piece)
-        return digest.hexdigest()
+            return sha256_of(stream)
 
     def open(self) -> BinaryIO:
         """See `Incoming.open`."""
