@@ -6,23 +6,19 @@ A record is a dict with the names of `columns`, in their order, and the values a
 from __future__ import annotations
 
 import csv
-import datetime as dt
 import io
 import json
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from itertools import islice
 from typing import IO, Any, Final
 
 from cis490_receiver.commandline.failures import EXIT_USAGE, Failure
 from cis490_receiver.filters import Filters
 from cis490_receiver.models import EPISODE_FIELDS
+from cis490_receiver.trainer.columns import arrow_schema, value_of
 
 FORMATS: Final = ("csv", "jsonl", "parquet")
-#: Numbers, and moments in seconds and in nanoseconds; everything else is text.
-_INTEGERS: Final = frozenset({"size_bytes", "schema_version"})
-_WALL: Final = frozenset({"received_at_wall", "withdrawn_at_wall"})
-_NANOSECONDS: Final = frozenset({"received_at_ns"})
 _BATCH: Final = 10_000
 
 Record = dict[str, Any]
@@ -88,30 +84,15 @@ def _parquet(names: tuple[str, ...]) -> Write:
         raise Failure(
             "Parquet needs pyarrow: pip install 'cis490-receiver[parquet]'", "extra-missing", EXIT_USAGE
         ) from None
-    # Parquet has no unit of seconds.
-    kinds = {
-        **dict.fromkeys(_INTEGERS, pa.int64()),
-        **dict.fromkeys(_WALL, pa.timestamp("ms", tz="UTC")),
-        **dict.fromkeys(_NANOSECONDS, pa.timestamp("ns", tz="UTC")),
-    }
-    schema = pa.schema([(name, kinds.get(name, pa.string())) for name in names])
+    schema = arrow_schema(names)
 
     def write(output: IO[bytes], records: Iterable[Record]) -> int:
         remaining, count = iter(records), 0
         with parquet.ParquetWriter(output, schema) as table:
             while batch := list(islice(remaining, _BATCH)):
-                values = {name: [_value(name, record[name]) for record in batch] for name in names}
+                values = {name: [value_of(name, record[name]) for record in batch] for name in names}
                 table.write_table(pa.table(values, schema=schema))
                 count += len(batch)
         return count
 
     return write
-
-
-def _value(name: str, value: Any) -> Any:
-    if name not in _WALL or value is None:
-        return value
-    # The text of a line that was edited by hand may be no time; the nanoseconds beside it are one.
-    with suppress(ValueError):
-        return dt.datetime.strptime(value, "%Y-%m-%dT%H:%M:%S%z")
-    return None

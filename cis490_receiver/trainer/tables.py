@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import Any, Final
 
 from cis490_receiver.models import EPISODE_FIELDS
+from cis490_receiver.trainer.columns import NANOSECONDS, WALL, arrow_schema, value_of
 from cis490_receiver.trainer.episode import Episode
 from cis490_receiver.trainer.failures import ExtraMissing
 
 _COLUMNS: Final = (*EPISODE_FIELDS, "is_withdrawn", "withdrawn_at_wall", "withdrawn_why")
-_INTEGERS: Final = frozenset({"size_bytes", "schema_version"})
-#: Moments in seconds and in nanoseconds.
-_WALL: Final = frozenset({"received_at_wall", "withdrawn_at_wall"})
-_NANOSECONDS: Final = frozenset({"received_at_ns"})
 
 
 def to_arrow(episodes: Sequence[Episode]) -> Any:
@@ -28,14 +23,7 @@ def to_arrow(episodes: Sequence[Episode]) -> Any:
         import pyarrow as pa
     except ImportError:
         raise ExtraMissing("to_arrow", "pyarrow", "parquet") from None
-    kinds = {
-        "is_withdrawn": pa.bool_(),
-        **dict.fromkeys(_INTEGERS, pa.int64()),
-        **dict.fromkeys(_WALL, pa.timestamp("ms", tz="UTC")),
-        **dict.fromkeys(_NANOSECONDS, pa.timestamp("ns", tz="UTC")),
-    }
-    schema = pa.schema([(name, kinds.get(name, pa.string())) for name in _COLUMNS])
-    return pa.table(_values(episodes), schema=schema)
+    return pa.table(_values(episodes), schema=arrow_schema(_COLUMNS))
 
 
 def to_pandas(episodes: Sequence[Episode]) -> Any:
@@ -49,21 +37,12 @@ def to_pandas(episodes: Sequence[Episode]) -> Any:
     except ImportError:
         raise ExtraMissing("to_pandas", "pandas", "pandas") from None
     values = _values(episodes)
-    for name in _WALL:
+    for name in WALL:
         values[name] = pd.Series(values[name], dtype="datetime64[s, UTC]")
-    for name in _NANOSECONDS:
+    for name in NANOSECONDS:
         values[name] = pd.to_datetime(values[name], unit="ns", utc=True)
     return pd.DataFrame(values)
 
 
 def _values(episodes: Sequence[Episode]) -> dict[str, Any]:
-    return {name: [_value(name, getattr(item, name)) for item in episodes] for name in _COLUMNS}
-
-
-def _value(name: str, value: Any) -> Any:
-    if name not in _WALL or value is None:
-        return value
-    # The text of a line that was edited by hand may be no time; the nanoseconds beside it are one.
-    with suppress(ValueError):
-        return dt.datetime.strptime(value, "%Y-%m-%dT%H:%M:%S%z")
-    return None
+    return {name: [value_of(name, getattr(item, name)) for item in episodes] for name in _COLUMNS}
