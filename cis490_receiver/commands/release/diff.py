@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Iterator
 from typing import Any, Final
 
 import click
@@ -32,19 +33,33 @@ def command(first: str, second: str, as_json: bool) -> None:
     backends = use_episodes(load())
     old, new = opened(backends, first), opened(backends, second)
     with old.stream, new.stream:
-        found = list(differences(old.stream, new.stream))
-    counts: Counter[str] = Counter(one.kind for one in found)
-    if as_json:
-        summary: dict[str, Any] = {"first": first, "second": second}
-        summary |= {kind: counts[kind] for kind in _SIGNS}
-        click.echo(json.dumps(summary | {"differences": [_as_dict(one) for one in found]}, indent=2))
-        return
+        counts: Counter[str] = Counter()
+        shown: list[Difference] = []
+        for one in differences(old.stream, new.stream):
+            counts[one.kind] += 1
+            if len(shown) < _SHOWN:
+                shown.append(one)
+        if as_json:
+            # Read again, now that nothing can go wrong: they may be too many for memory.
+            old.stream.seek(0)
+            new.stream.seek(0)
+            summary = {"first": first, "second": second} | {kind: counts[kind] for kind in _SIGNS}
+            _print_json(summary, differences(old.stream, new.stream))
+            return
     click.echo(f"{counts['added']} added, {counts['removed']} removed, {counts['changed']} changed")
-    for one in found[:_SHOWN]:
+    for one in shown:
         told = f": {', '.join(one.fields)}" if one.fields else ""
         click.echo(f"{_SIGNS[one.kind]} {one.episode.key}{told}")
-    if len(found) > _SHOWN:
-        click.echo(f"  and {len(found) - _SHOWN} more; --json names them all")
+    if counts.total() > len(shown):
+        click.echo(f"  and {counts.total() - len(shown)} more; --json names them all")
+
+
+def _print_json(summary: dict[str, Any], found: Iterator[Difference]) -> None:
+    """One object, whose list is written as it is read."""
+    click.echo(json.dumps(summary)[:-1] + ', "differences": [', nl=False)
+    for place, one in enumerate(found):
+        click.echo((",\n " if place else "\n ") + json.dumps(_as_dict(one)), nl=False)
+    click.echo("]}")
 
 
 def _as_dict(one: Difference) -> dict[str, Any]:
