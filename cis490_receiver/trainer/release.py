@@ -21,13 +21,13 @@ from cis490_receiver.files import atomic, naming
 from cis490_receiver.http_client.reader import Body
 from cis490_receiver.models import Episode, EpisodeKey
 from cis490_receiver.progress import SILENT, Progress
-from cis490_receiver.trainer import withdrawn
 from cis490_receiver.trainer.layout import STEP_BYTES, WITHDRAWN_FOLDER, hash_file, path_in
 from cis490_receiver.trainer.remote import MirrorFailed, Remote
 from cis490_receiver.trainer.state import State
 from cis490_receiver.trainer.supply import Result, Supply, alone_in, told
 
 FOLDER: Final = "releases"
+_COUNT: Final = re.compile(r"\A[0-9]{1,18}\Z")
 _DIGEST: Final = re.compile(r"\bsha-256=:([A-Za-z0-9+/]{43}=):")
 
 
@@ -63,8 +63,7 @@ class ReleaseMirror:
         """
         with alone_in(self._folder):
             with told("cannot read the receiver's release"):
-                found = self._fetch_table(sha256)
-                gone = withdrawn.ask(self._remote)
+                found, gone = self._fetch_table(sha256)
             wanted = self._read_table()
             verified = {} if check else self._verified(found, wanted)
             supply = Supply(self._remote, self._folder, jobs=self._jobs, progress=self._progress)
@@ -82,11 +81,11 @@ class ReleaseMirror:
                 result.failed,
                 name=self._name,
                 sha256=found,
-                withdrawn_since=sum(key in gone for key in wanted),
+                withdrawn_since=gone,
             )
 
-    def _fetch_table(self, expected: str | None) -> str:
-        """Have the table here; gives its SHA-256."""
+    def _fetch_table(self, expected: str | None) -> tuple[str, int]:
+        """Have the table here; gives its SHA-256, and how many of its episodes the receiver withdrew since."""
         here = hash_file(self._table)[0].hexdigest() if self._table.exists() else None
         headers = {"If-None-Match": f'"{here}"'} if here else {}
         response = self._remote.get(f"/v1/releases/{self._name}.jsonl", headers)
@@ -103,15 +102,18 @@ class ReleaseMirror:
             raise MirrorFailed(
                 f"the receiver's release {self._name} has the SHA-256 {said}, and not {expected}"
             )
+        gone = (
+            int(found[0]) if (found := _COUNT.findall(response.headers.get("X-Withdrawn-Since", ""))) else 0
+        )
         if here == said:
-            return said
+            return said, gone
         if here is not None:
             raise MirrorFailed(
                 f"{self._table} has the SHA-256 {here}, and the receiver's {said}: it is damaged, or another release "
                 "of this name; delete it, or take another folder"
             )
         self._download(response, said)
-        return said
+        return said, gone
 
     def _download(self, response: Body, said: str) -> None:
         atomic.make_folder(self._table.parent)

@@ -68,17 +68,17 @@ class ReleaseVerifier:
         offset = 0
         try:
             report.table_sha256 = self._hash_table(opened)
-            offset = self._place(report.table_sha256) if resume else 0
+            offset = self._place(report.table_sha256, host_id) if resume else 0
             self._begin(opened, offset)
             for line in opened.stream:
                 self._check_line(line, host_id, report)
                 offset += len(line)
                 if self._now() - self._noted_at > _NOTE_SECONDS:
-                    self._note(report, offset)
+                    self._note(report, host_id, offset)
             offset = 0
         except KeyboardInterrupt:
             report.complete = False
-        self._note(report, offset)
+        self._note(report, host_id, offset)
         return report
 
     def _hash_table(self, opened: OpenRelease) -> str:
@@ -130,18 +130,20 @@ class ReleaseVerifier:
             self._progress.skip(episode.size_bytes - (report.size_bytes - before))
             return damage
 
-    def _place(self, table_sha256: str) -> int:
-        """Where the last run over this table stopped."""
+    def _place(self, table_sha256: str, host_id: str | None) -> int:
+        """Where the last run over this table and host stopped."""
         left = self._memo.read()
-        if not isinstance(left, dict) or left.get("table_sha256") != table_sha256:
+        if not isinstance(left, dict):
+            return 0
+        if (left.get("table_sha256"), left.get("host_id")) != (table_sha256, host_id):
             return 0
         offset = left.get("offset")
         return offset if type(offset) is int and offset >= 0 else 0
 
-    def _note(self, report: ReleaseReport, offset: int) -> None:
+    def _note(self, report: ReleaseReport, host_id: str | None, offset: int) -> None:
         """What was found does not depend on whether anything can be written."""
         self._noted_at = self._now()
         try:
-            self._memo.write({"table_sha256": report.table_sha256, "offset": offset})
+            self._memo.write({"table_sha256": report.table_sha256, "host_id": host_id, "offset": offset})
         except StorageFailed:
             return

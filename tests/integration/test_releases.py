@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import hashlib
 import json
 import os
 import random
 import re
 import subprocess
+import sys
 from pathlib import Path
 from unittest import mock
 
 import pytest
 
+from benchmarks import make_index
 from cis490_receiver.errors import StorageFailed
 from cis490_receiver.files.lines import LINE_LIMIT, placed_batches
 from cis490_receiver.filters import Filters
@@ -98,8 +101,12 @@ def test_the_data_page_shows_releases_as_the_interface_does(receiver: Receiver) 
     page = AUTH | {"Accept": "text/html"}
     receiver.put("h", "e1", make_episode(1))
     assert "Releases" not in receiver.request("GET", "/data", headers=page).body.decode()
+    index = LocalIndex(receiver.data_dir)
+    releases = ReleaseFolder(receiver.data_dir, index)
     for number in range(12):
-        run(receiver.data_dir, "release", "create", f"r-{number:02}", "--why", "a <paper>")
+        with index.selection(Filters()) as selection:
+            releases.create(f"r-{number:02}", selection, dataclasses.replace(ABOUT, why="a <paper>"))
+    index.close()
     run(receiver.data_dir, "withdraw", "h/e1", "--why", "late")
     shown = receiver.request("GET", "/data", headers=page).body.decode()
     known = listed(receiver)
@@ -163,6 +170,31 @@ def test_lines_are_those_of_the_index_byte_for_byte(tmp_path: Path) -> None:
         release = releases.create("r", selection, ABOUT)
     assert release.size_bytes == (tmp_path / "releases" / "r.jsonl").stat().st_size
     index.close()
+
+
+#: Makes a release, then prints the most memory that it had, in KiB (proc(5)).
+_MEASURED = """
+import atexit, re
+atexit.register(lambda: print(re.search(r"VmHWM:\\s*(\\d+)", open("/proc/self/status").read())[1]))
+from cis490_receiver.commands import main
+main(["release", "create", "r"])
+"""
+
+
+def test_memory_does_not_grow_with_a_release(tmp_path: Path) -> None:
+    peaks = []
+    for lines in (4_000, 40_000):
+        make_index.make(tmp_path / str(lines), lines)
+        done = subprocess.run(
+            [sys.executable, "-c", _MEASURED],
+            env=clean_environment(data_dir=tmp_path / str(lines)),
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        peaks.append(int(done.stdout.splitlines()[-1]))
+    # A page cache of SQLite's is 6 MB, the lines are 14 MB.
+    assert peaks[1] - peaks[0] < 10 << 10, peaks
 
 
 @pytest.mark.parametrize("step", ["fsync", "rename", "link", "open", "write", "mkdir"])
