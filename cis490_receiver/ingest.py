@@ -143,9 +143,12 @@ def keep(
     inspector.look_at_whole(incoming.open)
     incoming.sync()
     episode = Episode.from_upload(upload, size_bytes=incoming.size_bytes, received_at_ns=clock.now_ns())
-    if not incoming.publish():
+    placed = incoming.publish()
+    if placed is None:
         return None
-    index.append(episode)
+    if not index.append(episode, placed):
+        incoming.discard()
+        return None
     incoming.settle()
     return episode
 
@@ -240,7 +243,8 @@ def _adopt(upload: Upload, held: Held, index: EpisodeIndex, clock: Clock) -> Epi
 
 def _complete(episode: Episode, held: Held, index: EpisodeIndex) -> None:
     held.republish()
-    index.append(episode)
+    if not index.append(episode, held.placed):
+        raise EpisodeBusy
 
 
 def _stored_line(episode: Episode, seconds: float) -> str:

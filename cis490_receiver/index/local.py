@@ -72,9 +72,10 @@ class LocalIndex:
         """See `EpisodeIndex.close`."""
         self._catalog.close()
 
-    def append(self, episode: Episode) -> None:
+    def append(self, episode: Episode, placed: str = "") -> bool:
         """See `EpisodeIndex.append`."""
         self.journal.append(episode)
+        return True
 
     def check_writable(self) -> None:
         """See `EpisodeIndex.check_writable`."""

@@ -135,10 +135,13 @@ class IncomingFile:
                 raise OSError(errno.EIO, "the file has not the length that was written")
             os.fsync(self._fd)
 
-    def publish(self) -> bool:
+    def publish(self) -> str | None:
         """See `Incoming.publish`."""
         with storage_errors("publish"):
-            return self._publisher.publish(self._name, self._key)
+            return str(self._key) if self._publisher.publish(self._name, self._key) else None
+
+    def discard(self) -> None:
+        """See `Incoming.discard`: the name decided, so there is nothing to be discarded."""
 
     def settle(self) -> None:
         """See `Incoming.settle`."""
@@ -179,6 +182,11 @@ class HeldFile:
         """See `Held.size_bytes`."""
         with storage_errors("stat"):
             return os.fstat(self._stream.fileno()).st_size
+
+    @property
+    def placed(self) -> str:
+        """See `Held.placed`."""
+        return str(self._key)
 
     @property
     def modified_ns(self) -> int:

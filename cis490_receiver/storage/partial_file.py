@@ -130,11 +130,15 @@ class PartialFile:
             if os.fstat(self._fd).st_size != self._bytes.size_bytes or not self._state.has_every_byte:
                 raise OSError(errno.EIO, "the file has not the length that was written")
 
-    def publish(self) -> bool:
+    def publish(self) -> str | None:
         """See `Incoming.publish`."""
+        key = self._state.announced.upload.key
         with storage_errors("publish"):
             assert self._name is not None
-            return self._publisher.publish(self._name, self._state.announced.upload.key)
+            return str(key) if self._publisher.publish(self._name, key) else None
+
+    def discard(self) -> None:
+        """See `Incoming.discard`: the name decided, so there is nothing to be discarded."""
 
     def settle(self) -> None:
         """See `Incoming.settle`."""

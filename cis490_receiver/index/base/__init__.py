@@ -100,10 +100,15 @@ class Selection:
 class EpisodeIndex(Protocol):
     """The training set's table of contents. Any number of processes and threads may use it at once."""
 
-    def append(self, episode: Episode) -> None:
-        """Add a record, durably. The caller sees to it that the episode has none yet.
+    def append(self, episode: Episode, placed: str = "") -> bool:
+        """Add a record, durably. `placed` is what `storage.base.Incoming.publish` gave: it belongs to the record where
+        an episode's name does not say where its bytes are.
 
-        After a crash the record is there whole or not at all; once this returns it is there.
+        After a crash the record is there whole or not at all; once this returns True it is there.
+
+        Returns:
+            False when another writer's record of this episode is there. Where a name is given to the bytes first, as on
+            a local disk, that has decided already, and the caller sees to it that the episode has none yet.
 
         Raises:
             StorageFull, StorageFailed: it is not there.

@@ -85,16 +85,22 @@ class Incoming(Protocol):
         """
         ...
 
-    def publish(self) -> bool:
-        """Give the synced bytes their final name, durably.
+    def publish(self) -> str | None:
+        """Put the synced bytes where they stay, durably: on a local disk under their final name.
 
         Returns:
-            False when the name is taken: nothing was changed, and what is there is not ours.
+            Where that is, in words that only the store and the index read. None when the name is taken: nothing was
+            changed, and what is there is not ours. A place where names decide nothing never says so, and leaves it
+            to the index (`index.base.EpisodeIndex.append`).
 
         Raises:
             StorageFull, StorageFailed: it could not be made durable. The name may or may not be visible
                 and is not promised to anybody.
         """
+        ...
+
+    def discard(self) -> None:
+        """Say that the index has another writer's record of the episode, so that nothing leads to these bytes."""
         ...
 
     def settle(self) -> None:
@@ -112,6 +118,11 @@ class Held(Protocol):
         Raises:
             StorageFailed: it cannot be told.
         """
+        ...
+
+    @property
+    def placed(self) -> str:
+        """Where the bytes are, as `Incoming.publish` gives it."""
         ...
 
     @property

@@ -117,7 +117,7 @@ class Driver:
 
     def do_die_before_line(self, step: dict[str, Any]) -> None:
         """A writer that dies between publishing and indexing."""
-        self.index.append = lambda episode: os._exit(0)  # type: ignore[method-assign]
+        self.index.append = lambda episode, placed: os._exit(0)  # type: ignore[method-assign]
         self.do_put(step)
 
     def do_die_before_sync_of_line(self, step: dict[str, Any]) -> None:
@@ -175,10 +175,10 @@ class Driver:
         came = threading.Event()
         append, hold = first.index.append, second.store.hold
 
-        def late(episode: Episode) -> None:
+        def late(episode: Episode, placed: str = "") -> bool:
             thread.start()
             assert came.wait(20)
-            append(episode)
+            return append(episode, placed)
 
         @contextlib.contextmanager
         def noticed(key: EpisodeKey, *, wait_seconds: float) -> Iterator[Any]:

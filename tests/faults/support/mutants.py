@@ -48,8 +48,11 @@ MUTANTS = (
     Mutant(
         "line-before-name",
         INGEST,
-        "    if not incoming.publish():\n        return None\n    index.append(episode)\n",
-        "    index.append(episode)\n    if not incoming.publish():\n        return None\n",
+        "    placed = incoming.publish()\n"
+        "    if placed is None:\n"
+        "        return None\n"
+        "    if not index.append(episode, placed):\n",
+        "    index.append(episode)\n    placed = incoming.publish()\n    if placed is None:\n",
         "known-host",
     ),
     Mutant(
@@ -77,14 +80,14 @@ MUTANTS = (
     Mutant(
         "name-taken-back",
         INGEST,
-        "    index.append(episode)\n    incoming.settle()\n",
+        "    if not index.append(episode, placed):\n",
         "    try:\n"
         "        index.append(episode)\n"
         "    except Exception:\n"
         "        hosts = incoming._publisher.hosts\n"
         "        __import__('os').unlink(hosts.path_of(upload.key))\n"
         "        raise\n"
-        "    incoming.settle()\n",
+        "    if False:\n",
         "failed-line-sync-only",
     ),
     Mutant("known-not-made-durable", INGEST, "    index.make_durable()\n", "", "dead-writer-of-a-line"),
