@@ -154,7 +154,7 @@ def ask(
         FileChanged, FileUnreadable, OSError, HTTPException: as `exchange`.
     """
     sock = connection.sock
-    head = _head(method, path, connection, headers, body)
+    head = head_of(method, path, connection, headers, body)
     with contextlib.ExitStack() as stack:
         answer = stack.enter_context(contextlib.closing(Answer(sock, method)))
         try:
@@ -171,13 +171,18 @@ def ask(
     return answer
 
 
-def _head(
+def head_of(
     method: str,
     path: str,
     connection: http.client.HTTPConnection,
     headers: dict[str, str],
     body: bytes | Upload | None,
 ) -> bytes:
+    """The head of a request.
+
+    Raises:
+        InvalidURL: it would have a character that HTTP does not allow.
+    """
     length = body.size_bytes if isinstance(body, Upload) else len(body or b"")
     given = {"Host": _authority(connection), **headers}
     if body is not None or method in ("PUT", "POST"):

@@ -14,6 +14,7 @@ from cis490_receiver.http_client import failures
 from cis490_receiver.http_client.connection import connect, named_failures
 from cis490_receiver.http_client.endpoint import Endpoint
 from cis490_receiver.http_client.exchange import Answer, ask
+from cis490_receiver.http_client.many import Many
 
 _NOTHING: Final[Mapping[str, str]] = {}
 #: A server, or a proxy, may close a kept connection at any moment (RFC 9112 §9.3.1).
@@ -161,6 +162,10 @@ class Reader:
     def new_line(self) -> Line:
         """A connection for whoever wants to hold it himself."""
         return Line(self._endpoint, self._headers)
+
+    def new_many(self, connections: int) -> Many:
+        """Many small questions at once, over so many connections."""
+        return Many(self._endpoint, {"Accept-Encoding": "identity", **self._headers}, connections)
 
     def _line(self) -> Line:
         line: Line | None = getattr(self._local, "line", None)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Final
 
+from cis490_receiver.http_client.many import Many
 from cis490_receiver.models import Episode
-from cis490_receiver.trainer.supplies import Supply, in_memory, read_whole
+from cis490_receiver.trainer.supplies import FromReceiver, Supply, in_memory
 from cis490_receiver.trainer.verified import Stream
 
 #: Larger ones are streamed when they are asked for.
@@ -18,25 +20,26 @@ _LARGEST_BYTES: Final = 4 << 20
 #: What is held in memory of what is to come, and how many of those that were asked for last: an episode's meta.json and
 #: its telemetry are asked for one after the other.
 _AHEAD_BYTES: Final = 32 << 20
-_MOST_AHEAD: Final = 64
+_MOST_AHEAD: Final = 128
 _MOST_KEPT: Final = 4
-_THREADS: Final = 16
+_CONNECTIONS: Final = 32
 
 
 class Ahead:
     """One pass over `records`, from `supply`. Two episodes that are read in a row start it; how far it reads ahead
     grows as long as what it read is asked for, and shrinks when that was in vain."""
 
-    def __init__(self, supply: Supply, records: Sequence[Episode]) -> None:
+    def __init__(self, supply: FromReceiver, records: Sequence[Episode]) -> None:
         self._supply = supply
         self._records = records
         self._lock = threading.Lock()
-        self._coming: OrderedDict[int, Future[bytes]] = OrderedDict()
+        self._coming: OrderedDict[int, Future[bytes | None]] = OrderedDict()
         self._kept: OrderedDict[int, bytes] = OrderedDict()
         self._last = self._next = -1
         self._window = 2
         self._is_over = False
-        self._pool: ThreadPoolExecutor | None = None
+        self._many: Many | None = None
+        self._pid = os.getpid()
 
     def at(self, position: int) -> Supply:
         """A supply for the episode at `position` alone."""
@@ -47,35 +50,33 @@ class Ahead:
         with self._lock:
             self._is_over = True
             self._coming.clear()
-            if self._pool is not None:
-                self._pool.shutdown(wait=False, cancel_futures=True)
+            if self._many is not None:
+                self._many.close()
 
     def data(self, position: int) -> bytes | None:
-        """The bytes of the episode at `position`, if they were read ahead; others are, from now on.
-
-        Raises:
-            EpisodeFailed: they could not be had.
-        """
+        """The bytes of the episode at `position`, verified, if they were read ahead; others are, from now on."""
+        if self._pid != os.getpid():
+            # Nobody reads ahead in a process that was forked off on the way.
+            return None
         with self._lock:
             if (kept := self._kept.get(position)) is not None or self._is_over:
                 return kept
             coming = self._coming.pop(position, None)
             self._aim(position, asked_for=coming is not None)
             self._read_on(position)
-        if coming is None:
-            return None
-        data = coming.result()
-        with self._lock:
-            self._kept[position] = data
-            if len(self._kept) > _MOST_KEPT:
-                self._kept.popitem(last=False)
+        data = coming.result() if coming is not None else None
+        if data is not None:
+            with self._lock:
+                self._kept[position] = data
+                if len(self._kept) > _MOST_KEPT:
+                    self._kept.popitem(last=False)
         return data
 
     def _aim(self, position: int, *, asked_for: bool) -> None:
         """Decide how far to read ahead."""
         missed = [place for place in self._coming if place < position]
         for place in missed:
-            self._coming.pop(place).cancel()
+            del self._coming[place]
         if missed or position not in (self._last, self._last + 1):
             self._window //= 2
         elif asked_for:
@@ -85,26 +86,28 @@ class Ahead:
         self._last = position
 
     def _read_on(self, position: int) -> None:
-        if position == 0 or not self._window:
+        # Not each time: whoever reads is woken for some at once.
+        if self._last <= 0 or not self._window or len(self._coming) > self._window // 2:
             return
         place = max(self._next, position + 1)
         held = sum(self._records[item].size_bytes for item in self._coming)
+        wishes = []
         while place < len(self._records) and place - position <= self._window:
-            size = self._records[place].size_bytes
-            if size > _LARGEST_BYTES or held + size > _AHEAD_BYTES:
+            record = self._records[place]
+            held += record.size_bytes
+            if record.size_bytes > _LARGEST_BYTES or held > _AHEAD_BYTES:
                 break
-            held += size
-            self._coming[place] = self._submit(place)
+            coming: Future[bytes | None] = Future()
+            wish = self._supply.wish(record, coming.set_result)
+            if wish is not None:
+                self._coming[place] = coming
+                wishes.append(wish)
             place += 1
         self._next = place
-
-    def _submit(self, place: int) -> Future[bytes]:
-        if self._pool is None:
-            self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="cis490-ahead")
-        return self._pool.submit(self._fetch, self._records[place])
-
-    def _fetch(self, record: Episode) -> bytes:
-        return read_whole(self._supply.stream(record))
+        if wishes:
+            if self._many is None:
+                self._many = self._supply.new_many(_CONNECTIONS)
+            self._many.ask(wishes)
 
     def url(self, record: Episode) -> str:
         """See `Supply.url`."""

@@ -114,6 +114,20 @@ class Cache:
                 return None
             time.sleep(_LOOK_SECONDS)
 
+    def claim(self, record: Episode) -> Partial | None:
+        """What is to be filled with the whole episode; None where it is here, where some of it is, where somebody else
+        fetches it, or where it cannot be kept."""
+        if os.path.exists(self._path(record)):
+            return None
+        try:
+            partial = self._begin(record)
+        except OSError:
+            return None
+        if partial is not None and partial.have:
+            partial.close()
+            return None
+        return partial
+
     def _begin(self, record: Episode) -> Partial | None:
         """Begin, or go on, to fill a file.
 

@@ -77,7 +77,7 @@ class Dataset(Sequence[Episode]):
         self._question = Question(choose(filters), release, release_sha256)
         self._contents: Contents
         self._supply: Supply
-        self._reads_ahead = False
+        self._receiver: FromReceiver | None = None
         self._look: Look | None = None
         text = os.fspath(source)
         self.source = text
@@ -89,8 +89,7 @@ class Dataset(Sequence[Episode]):
             return
         lines = _lines(text, token, ca_file, cert, key)
         self._contents = ReceiverContents(lines)
-        self._supply = FromReceiver(lines, _cache(cache, cache_bytes))
-        self._reads_ahead = True
+        self._supply = self._receiver = FromReceiver(lines, _cache(cache, cache_bytes))
 
     def refresh(self) -> Dataset:
         """Look again, now; gives the dataset itself.
@@ -175,7 +174,7 @@ class Dataset(Sequence[Episode]):
         """Whether what comes to the source later does not belong to it."""
         question = self._question
         is_bounded = question.release is not None or question.filters.get("until") is not None
-        return is_bounded or question.pinned is not None or not self._reads_ahead
+        return is_bounded or question.pinned is not None or self._receiver is None
 
     def only(self, records: Sequence[models.Episode]) -> Dataset:
         """The same of these records alone, in their order; later looks take out what was withdrawn."""
@@ -207,7 +206,7 @@ class Dataset(Sequence[Episode]):
 
     def _read_on(self, look: Look) -> Iterator[Episode]:
         """What was chosen, read ahead as long as it is read."""
-        ahead = Ahead(self._supply, look.chosen) if self._reads_ahead else None
+        ahead = Ahead(self._receiver, look.chosen) if self._receiver else None
         try:
             for position, record in enumerate(look.chosen):
                 yield _episode(look, record, self._supply if ahead is None else ahead.at(position))

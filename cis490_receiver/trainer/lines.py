@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from cis490_receiver.http_client.endpoint import Wording
+from cis490_receiver.http_client.many import Many
 from cis490_receiver.http_client.reader import Body, Line
 from cis490_receiver.trainer.remote import Remote
 
@@ -89,6 +90,11 @@ class Lines:
                 self._idle.append(line)
                 return
         line.drop()
+
+    def new_many(self, connections: int) -> Many:
+        """Many small questions at once, over so many connections of their own."""
+        self._notice_fork()
+        return self._remote.new_many(connections)
 
     def permitted(self, body: Body) -> Body:
         """See `Remote.permitted`."""

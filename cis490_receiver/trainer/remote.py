@@ -9,6 +9,7 @@ from cis490_receiver.errors import ReceiverError
 from cis490_receiver.http_client.decoding import CODING, Decoded
 from cis490_receiver.http_client.endpoint import Endpoint, Wording, is_address
 from cis490_receiver.http_client.failures import TokenRefused
+from cis490_receiver.http_client.many import Many
 from cis490_receiver.http_client.reader import Body, Line, Reader
 from cis490_receiver.http_client.tls import tls_context
 
@@ -106,6 +107,10 @@ class Remote:
     def new_line(self) -> Line:
         """A connection for whoever wants to hold it himself; `permitted` judges its answers."""
         return self._reader.new_line()
+
+    def new_many(self, connections: int) -> Many:
+        """Many small questions at once, over so many connections."""
+        return self._reader.new_many(connections)
 
     def permitted(self, body: Body) -> Body:
         """An answer to somebody who may read.

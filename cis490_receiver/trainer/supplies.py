@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
 import os
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
 from cis490_receiver import protocol
+from cis490_receiver.http_client.many import Many, Wish
 from cis490_receiver.models import Episode
 from cis490_receiver.trainer.cache import Cache
 from cis490_receiver.trainer.download import Download
@@ -17,7 +20,7 @@ from cis490_receiver.trainer.failures import DigestMismatch, EpisodeMissing
 from cis490_receiver.trainer.layout import WITHDRAWN_FOLDER, path_in
 from cis490_receiver.trainer.lines import Lines
 from cis490_receiver.trainer.partial import Continued, Partial
-from cis490_receiver.trainer.verified import Nothing, Stream, Verified, Whole
+from cis490_receiver.trainer.verified import Keep, Nothing, Stream, Verified, Whole
 
 _STEP_BYTES = 1 << 20
 
@@ -78,6 +81,28 @@ class FromReceiver:
                 return found, False
         return _temporary(self.stream(record) if data is None else in_memory(data)), True
 
+    def new_many(self, connections: int) -> Many:
+        """See `Lines.new_many`."""
+        return self._lines.new_many(connections)
+
+    def wish(self, record: Episode, arrived: Callable[[bytes | None], None]) -> Wish | None:
+        """What is to be asked of `new_many` to have the episode, verified and kept, in `arrived`, which is told None
+        where it did not come; None where that is for `stream` to do."""
+        keep: Keep | None = self._cache.claim(record) if self._cache else Nothing()
+        if keep is None:
+            return None
+
+        def done(data: bytes | None) -> None:
+            with contextlib.closing(keep):
+                if data is None or hashlib.sha256(data).hexdigest() != record.sha256:
+                    data = None
+                else:
+                    keep.write(data)
+                    keep.publish()
+            arrived(data)
+
+        return Wish(protocol.episode_path(record.host_id, record.episode_id), record.size_bytes, done)
+
     def _fetch(self, record: Episode) -> None:
         """Let it be in the cache, if it can."""
         try:
@@ -136,19 +161,6 @@ class FromFolder:
 
     def _mark(self, record: Episode, status: os.stat_result) -> tuple[str, int, int]:
         return record.sha256, status.st_ino, status.st_mtime_ns
-
-
-def read_whole(stream: Stream) -> bytes:
-    """All of the episode's bytes, verified.
-
-    Raises:
-        EpisodeFailed: they cannot be had.
-    """
-    with contextlib.closing(stream):
-        pieces = []
-        while piece := stream.read(_STEP_BYTES):
-            pieces.append(piece)
-        return b"".join(pieces)
 
 
 def in_memory(data: bytes) -> Stream:

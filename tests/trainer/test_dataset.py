@@ -274,6 +274,24 @@ def test_a_mirrors_file_is_verified_as_it_is_read(mirrored: Path) -> None:
         path.write_bytes(good)
 
 
+def test_what_is_read_ahead_and_comes_wrong_is_read_again(other: Receiver) -> None:
+    archives = {f"e{number:02}": make_episode(number) for number in range(20)}
+    for name, archive in archives.items():
+        assert other.put("ahead", name, archive).status == 201
+    spoils = {archives["e05"].data: cut, archives["e07"].data: flip, archives["e12"].data: flip_end}
+
+    def once(body: bytes) -> bytes:
+        return spoils.pop(body, whole)(body)
+
+    with between(other, once) as (address, asked):
+        for episode in Dataset(address, TOKEN, cache=False, host="ahead"):
+            with episode.open_archive() as stream:
+                assert stream.read() == archives[episode.episode_id].data
+    assert not spoils
+    times = {name: sum(f"/{name}." in path for path, _ in asked) for name in archives}
+    assert {name for name, count in times.items() if count > 1} == {"e05", "e07", "e12"}
+
+
 # Releases
 
 

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import socket
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from cis490_receiver.trainer import Dataset
+from cis490_receiver.trainer.failures import DatasetFailed
 from tests.client.tls import terminating
 from tests.conftest import need
 from tests.support.archives import make_episode
 from tests.support.caddy import Authority, Certificate
-from tests.support.receiver import BIN, TOKEN, Receiver, clean_environment
+from tests.support.receiver import BIN, TOKEN, Receiver, clean_environment, put_headers
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,23 @@ def test_it_shows_its_certificate_and_checks_the_receivers(way: Way, tmp_path: P
     done = mirror(way.url, tmp_path / "m", way.options())
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["fetched"] == 1
+
+
+def test_a_dataset_reads_over_tls_with_a_certificate(way: Way, tmp_path: Path) -> None:
+    with closing(http.client.HTTPConnection("127.0.0.1", way.plain_port)) as connection:
+        for number in range(12):
+            archive = make_episode(number, size=200_000)
+            connection.request(
+                "PUT", f"/v1/episodes/d/e{number:02}.tar.zst", archive.data, put_headers(archive)
+            )
+            assert connection.getresponse().read()
+    given = {"ca_file": way.authority.certificate.cert, "cert": way.mine.cert, "key": way.mine.key}
+    for cache in (False, tmp_path):
+        data = Dataset(way.url, TOKEN, cache=cache, host="d", **given)
+        sizes = [len(episode.read_bytes("telemetry.bin")) for episode in data]
+        assert sizes == [200_000] * 12
+    with pytest.raises(DatasetFailed, match="give cert= and key="):
+        len(Dataset(way.url, TOKEN, cache=False, ca_file=way.authority.certificate.cert))
 
 
 def no_name(way: Way) -> tuple[str, dict[str, object]]:
