@@ -5,6 +5,7 @@ Imports nothing of ours, so that a lab host's shipper can use it without the ser
 
 from __future__ import annotations
 
+import base64
 import re
 from typing import Final
 
@@ -48,6 +49,7 @@ BENIGN_PROFILES: Final = frozenset(
 _ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}")
+_REPR_DIGEST: Final = re.compile(r"(?:^|[,\s])sha-256=:([A-Za-z0-9+/]{43}=):")
 
 
 def is_valid_id(text: str) -> bool:
@@ -75,3 +77,14 @@ UPLOADS_PATH: Final = f"{API_PREFIX}/uploads"
 def episode_path(host_id: str, episode_id: str) -> str:
     """The path of an episode's URL."""
     return f"{API_PREFIX}/episodes/{host_id}/{episode_id}{EPISODE_SUFFIX}"
+
+
+def repr_digest(sha256: str) -> str:
+    """What the header Repr-Digest says of a representation with this SHA-256 (RFC 9530)."""
+    return f"sha-256=:{base64.b64encode(bytes.fromhex(sha256)).decode('ascii')}:"
+
+
+def sha256_of_repr_digest(header: str) -> str | None:
+    """The SHA-256, as hex digits, that a Repr-Digest header gives; None where it gives none."""
+    found = _REPR_DIGEST.search(header)
+    return base64.b64decode(found[1]).hex() if found else None

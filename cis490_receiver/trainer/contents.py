@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import hashlib
-import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Protocol
@@ -25,7 +23,6 @@ Name = tuple[str, str]
 _PAGE: Final = 1000
 _STEP_BYTES: Final = 1 << 20
 _LARGEST_PAGE: Final = 8 << 20
-_DIGEST: Final = re.compile(r"(?:^|[,\s])sha-256=:([A-Za-z0-9+/]{43}=):")
 
 
 class Withdrawn(NamedTuple):
@@ -89,8 +86,10 @@ class ReceiverContents:
             raise DatasetFailed(f"the receiver has no release {name}; `GET /v1/releases` lists those it has")
         if status != 200:
             raise DatasetFailed(f"the receiver does not give its release {name} (status {status})")
-        said = _DIGEST.search(headers.get("Repr-Digest", ""))
-        if said is None or base64.b64decode(said[1]) != hashlib.sha256(table).digest():
+        if (
+            protocol.sha256_of_repr_digest(headers.get("Repr-Digest", ""))
+            != hashlib.sha256(table).hexdigest()
+        ):
             raise DatasetFailed(f"the release {name} did not come as it is: its digest is another; try again")
         return table
 

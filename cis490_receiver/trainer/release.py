@@ -8,7 +8,6 @@ or taken away.
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import json
 import re
@@ -21,6 +20,7 @@ from cis490_receiver.files import atomic, naming
 from cis490_receiver.http_client.reader import Body
 from cis490_receiver.models import Episode, EpisodeKey
 from cis490_receiver.progress import SILENT, Progress
+from cis490_receiver.protocol import sha256_of_repr_digest
 from cis490_receiver.trainer.layout import STEP_BYTES, WITHDRAWN_FOLDER, hash_file, path_in
 from cis490_receiver.trainer.remote import MirrorFailed, Remote
 from cis490_receiver.trainer.state import State
@@ -28,7 +28,6 @@ from cis490_receiver.trainer.supply import Result, Supply, alone_in, told
 
 FOLDER: Final = "releases"
 _COUNT: Final = re.compile(r"\A[0-9]{1,18}\Z")
-_DIGEST: Final = re.compile(r"\bsha-256=:([A-Za-z0-9+/]{43}=):")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -95,7 +94,7 @@ class ReleaseMirror:
             raise MirrorFailed(
                 f"the receiver does not give its release {self._name} (status {response.status})"
             )
-        said = _digest_of(response.headers.get("Repr-Digest", ""))
+        said = sha256_of_repr_digest(response.headers.get("Repr-Digest", ""))
         if said is None:
             raise MirrorFailed("the receiver does not say what the release's SHA-256 is")
         if expected is not None and said != expected:
@@ -154,9 +153,3 @@ class ReleaseMirror:
 def _find(folder: Path, key: EpisodeKey) -> Path:
     usual, moved = path_in(folder, key), folder / WITHDRAWN_FOLDER / key.host_id / key.file_name
     return moved if moved.exists() and not usual.exists() else usual
-
-
-def _digest_of(header: str) -> str | None:
-    """The SHA-256 that a Repr-Digest header gives (RFC 9530), as hex digits."""
-    found = _DIGEST.search(header)
-    return base64.b64decode(found[1]).hex() if found else None

@@ -38,6 +38,15 @@ class Damage:
         """Whether the stored bytes are not what was acknowledged; else they never were a good archive."""
         return self.kind in ("size", "sha256")
 
+    def as_dict(self) -> dict[str, str]:
+        """The same for JSON."""
+        return {
+            "host_id": self.key.host_id,
+            "episode_id": self.key.episode_id,
+            "kind": self.kind,
+            "detail": self.detail,
+        }
+
 
 @dataclass(slots=True)
 class Report:

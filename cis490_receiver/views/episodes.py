@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import time
 from typing import Final
 from urllib.parse import quote
@@ -203,8 +202,7 @@ def _send(services: Services, key: EpisodeKey) -> Response:
             protocol.EPISODE_MEDIA_TYPE,
         ),
     )
-    digest = base64.b64encode(bytes.fromhex(episode.sha256)).decode("ascii")
-    response.headers["Repr-Digest"] = f"sha-256=:{digest}:"
+    response.headers["Repr-Digest"] = protocol.repr_digest(episode.sha256)
     withdrawal = services.index.withdrawal(key)
     if withdrawal is not None:
         response.headers["X-Withdrawn"] = quote(withdrawal.why, safe="")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import base64
 from typing import Any, Final
 
 from flask import Blueprint, Response, request
 
+from cis490_receiver import protocol
 from cis490_receiver.errors import NotFound, StorageFailed
 from cis490_receiver.index.base.releases import as_record
 from cis490_receiver.views import files
@@ -89,8 +89,7 @@ def _send(services: Services, name: str) -> Response:
             "application/jsonl",
         ),
     )
-    digest = base64.b64encode(bytes.fromhex(release.sha256)).decode("ascii")
-    response.headers["Repr-Digest"] = f"sha-256=:{digest}:"
+    response.headers["Repr-Digest"] = protocol.repr_digest(release.sha256)
     if withdrawn:
         response.headers[WITHDRAWN_SINCE] = str(withdrawn)
     return response

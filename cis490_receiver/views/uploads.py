@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
 from collections.abc import Iterator
 from typing import Final
@@ -393,6 +392,5 @@ def _with_progress(services: Services, response: Response, state: PartialUpload)
     response.headers["Upload-Expires"] = http_date(services.resumables.expires_ns(state) // 10**9)
     if state.verdict is not None:
         response.headers["X-Episode-Status"] = state.verdict.status
-        digest = base64.b64encode(bytes.fromhex(state.announced.upload.sha256)).decode("ascii")
-        response.headers["Repr-Digest"] = f"sha-256=:{digest}:"
+        response.headers["Repr-Digest"] = protocol.repr_digest(state.announced.upload.sha256)
     return response

@@ -82,10 +82,7 @@ def _as_dict(release: Release, expected: str, report: ReleaseReport) -> dict[str
         "checked": report.checked,
         "size_bytes": report.size_bytes,
         "complete": report.complete,
-        "damaged": [
-            {"host_id": d.key.host_id, "episode_id": d.key.episode_id, "kind": d.kind, "detail": d.detail}
-            for d in report.damaged
-        ],
+        "damaged": [damage.as_dict() for damage in report.damaged],
     }
 
 
