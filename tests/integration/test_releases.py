@@ -197,6 +197,36 @@ def test_memory_does_not_grow_with_a_release(tmp_path: Path) -> None:
     assert peaks[1] - peaks[0] < 10 << 10, peaks
 
 
+def test_an_index_that_is_swapped_meanwhile_is_looked_at_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index = LocalIndex(tmp_path)
+    index.prepare()
+    for number in range(3):
+        index.append(record(number))
+    sync, calls = index.journal.make_durable, 0
+
+    def swap() -> None:
+        (tmp_path / "new").write_bytes(record(7).to_line())
+        (tmp_path / "new").rename(index.journal.path)
+
+    def swapped_once() -> None:
+        nonlocal calls
+        calls += 1
+        sync()
+        if calls == 2:
+            # The lines were chosen, and are not the index's any more.
+            swap()
+
+    monkeypatch.setattr(index.journal, "make_durable", swapped_once)
+    with index.selection(Filters()) as selection:
+        assert list(selection.lines) == [record(7).to_line()] and calls > 2
+    monkeypatch.setattr(index.journal, "make_durable", swap)
+    with pytest.raises(StorageFailed, match="made anew"), index.selection(Filters()):
+        pass
+    index.close()
+
+
 @pytest.mark.parametrize("step", ["fsync", "rename", "link", "open", "write", "mkdir"])
 def test_a_step_that_fails_makes_none(tmp_path: Path, step: str) -> None:
     index = LocalIndex(tmp_path)

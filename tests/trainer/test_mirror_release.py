@@ -62,7 +62,7 @@ def test_beside_a_mirror_of_all_nothing_is_moved_or_lost(
     assert (whole["present"], whole["withdrawn"]) == (10, 1)
     index, there = (folder / "index.jsonl").read_bytes(), files(folder)
     told = mirror(receiver, folder, token_file, "--release", "r")
-    assert (told["present"], told["fetched"]) == (8, 0)
+    assert (told["present"], told["fetched"], told["withdrawn_since"]) == (8, 0, 1)
     assert (folder / "withdrawn" / "h1" / "e1.tar.zst").exists()
     assert (folder / "index.jsonl").read_bytes() == index and files(folder) == there
     with pytest.warns(UserWarning, match="1 episode"):

@@ -14,9 +14,7 @@ from cis490_receiver.commands.release.citation import bibtex
 from cis490_receiver.commands.release.named import amount, name_argument, require
 from cis490_receiver.commands.shared import use_episodes
 from cis490_receiver.config import load
-from cis490_receiver.index.base import EpisodeIndex
 from cis490_receiver.index.base.releases import Release, as_record
-from cis490_receiver.models import EpisodeKey
 
 _SHOWN: Final = 20
 
@@ -107,15 +105,17 @@ def _description(release: Release, count: int | None, withdrawn: list[dict[str, 
 
 
 def _withdrawn(backends: Backends, release: Release) -> list[dict[str, str]]:
-    """Its withdrawn episodes, and why each is."""
-    return [_why(backends.index, key) for key in backends.releases.withdrawn(release)]
-
-
-def _why(index: EpisodeIndex, key: EpisodeKey) -> dict[str, str]:
-    withdrawal = index.withdrawal(key)
-    return {
-        "host_id": key.host_id,
-        "episode_id": key.episode_id,
-        "withdrawn_at_wall": withdrawal.at_wall if withdrawal else "",
-        "why": withdrawal.why if withdrawal else "",
-    }
+    """Its withdrawn episodes, when and why each was."""
+    keys = backends.releases.withdrawn(release)
+    meant = set(keys)
+    said = {item.key: item for item in backends.withdrawals.items() if item.key in meant}
+    return [
+        {
+            "host_id": key.host_id,
+            "episode_id": key.episode_id,
+            "withdrawn_at_wall": said[key].at_wall,
+            "why": said[key].why,
+        }
+        for key in keys
+        if key in said
+    ]
