@@ -204,6 +204,10 @@ remove_program() {
     [ ! -d "$dest$opt" ] || act "remove $opt" rm -rf "$dest$opt"
     if has_systemd && [ "$changes" != 0 ]; then
         act "let systemd read its units again" systemctl daemon-reload
+        for target in "$@"; do
+            # What had failed would be listed for ever; what had not cannot be reset.
+            systemctl reset-failed "$target" "${target%.*}.service" 2>/dev/null || true
+        done
     fi
     if [ "$changes" = 0 ]; then
         printf 'nothing changed: it is not installed\n'

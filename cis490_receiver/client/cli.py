@@ -213,7 +213,8 @@ def _readable(names: list[str]) -> list[str]:
 
 
 @main.command(epilog=example("cis490-shipper autoupdate"))
-def autoupdate() -> None:
+@click.option("--if-cloned", is_flag=True, help="Where there is no clone yet, that is all right.")
+def autoupdate(if_cloned: bool) -> None:
     """Bring the orchestrator's clone up to its branch, by fast-forward alone.
 
     A clone that has commits, changed files or a branch of its own is left as it is, and the reason is said. Exit
@@ -222,6 +223,11 @@ def autoupdate() -> None:
     from cis490_receiver.client.clone import Clone
 
     host = load()
+    if if_cloned and not host.orchestrator_dir.exists():
+        click.echo(
+            f"{host.orchestrator_dir}: there is no clone yet; make one there, and it is kept up to date"
+        )
+        return
     standing, told = Clone(host.orchestrator_dir, host.orchestrator_ref).fast_forward()
     click.echo(f"{host.orchestrator_dir}: {told}")
     sys.exit(EXIT_FOUND if standing.findings or standing.note else 0)

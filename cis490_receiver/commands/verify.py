@@ -24,9 +24,9 @@ from cis490_receiver.progress import on_standard_error
 from cis490_receiver.upkeep.quarantine import put_in_quarantine
 from cis490_receiver.upkeep.reindex import Reindexer
 from cis490_receiver.upkeep.throttle import Throttle
-from cis490_receiver.upkeep.verify import Report, Verifier
+from cis490_receiver.upkeep.verify import Damage, Report, Verifier
 
-#: How many damaged episodes are printed.
+#: How many episodes are printed of each list.
 _SHOWN: Final = 100
 
 
@@ -41,7 +41,11 @@ def _parse_percentage(ctx: click.Context, param: click.Parameter, value: str) ->
 @click.option("--host", help="Only this host's episodes.")
 @click.option("--since", help=f"Only what came since then: {times.FORMS} (UTC).")
 @click.option(
-    "--sample", callback=_parse_percentage, default="100%", show_default=True, help="A random part."
+    "--sample",
+    callback=_parse_percentage,
+    default="100%",
+    show_default=True,
+    help="A part, another one with each run, and at least one episode.",
 )
 @click.option("--rate", type=click.FloatRange(min=0, min_open=True), help="Read at most so many MB a second.")
 @click.option("--max-minutes", type=click.FloatRange(min=0, min_open=True), help="Stop after so long.")
@@ -63,8 +67,9 @@ def command(
     """Re-hash stored episodes against the index, and decode each as a trainer would.
 
     Only looks, unless --quarantine is given: then episodes whose bytes are not what was acknowledged move to
-    quarantine/, their lines to index-set-aside.jsonl, and the host may ship them again. Exit status 1: something
-    is damaged. 130: ^C; --resume goes on from there.
+    quarantine/, their lines to index-set-aside.jsonl, and the host may ship them again. What came as no archive, or
+    with a meta.json that says something else than its headers did, is told of and is no damage. Exit status 1:
+    something is damaged. 130: ^C; --resume goes on from there.
     """
     settings = load()
     backends = use_index(settings)
@@ -108,6 +113,7 @@ def _as_dict(report: Report, moved: list[EpisodeKey]) -> dict[str, Any]:
         "size_bytes": report.size_bytes,
         "complete": report.complete,
         "damaged": [damage.as_dict() for damage in report.damaged],
+        "untrainable": [damage.as_dict() for damage in report.untrainable],
         "quarantined": [str(key) for key in moved],
     }
 
@@ -116,13 +122,17 @@ def _as_text(report: Report, moved: list[EpisodeKey]) -> str:
     lines = [
         f"{report.checked} episodes checked, {page.size(report.size_bytes)} read, {len(report.damaged)} damaged"
     ]
-    lines += [f"  {damage.key}: {damage.kind}: {damage.detail}" for damage in report.damaged[:_SHOWN]]
-    if len(report.damaged) > _SHOWN:
-        lines.append(f"  and {len(report.damaged) - _SHOWN} more; --json names them all")
+    lines += _listed(report.damaged)
     if moved:
         lines.append(f"  {len(moved)} moved to quarantine/; their hosts may ship them again")
     elif any(damage.spoils for damage in report.damaged):
         lines.append("  --quarantine moves those whose bytes changed out of the way")
+    if report.untrainable:
+        lines.append(f"{len(report.untrainable)} are stored as they came, and are no good to a trainer")
+        lines += _listed(report.untrainable)
+        lines.append(
+            '  cis490-receiver inspect withdraws what does not open; validate = "full" refuses it at the door'
+        )
     if not report.complete:
         lines.append(
             "  stopped early; --resume goes on from here" if not report.place_lost else "  stopped early"
@@ -130,3 +140,10 @@ def _as_text(report: Report, moved: list[EpisodeKey]) -> str:
     if report.place_lost:
         lines.append(f"  the place for --resume could not be noted: {report.place_lost}")
     return "\n".join(lines)
+
+
+def _listed(found: list[Damage]) -> list[str]:
+    lines = [f"  {damage.key}: {damage.kind}: {damage.detail}" for damage in found[:_SHOWN]]
+    if len(found) > _SHOWN:
+        lines.append(f"  and {len(found) - _SHOWN} more; --json names them all")
+    return lines

@@ -1,9 +1,8 @@
-"""Read stored episodes back and see whether a trainer could use them."""
+"""Read stored episodes back and see whether they are what was acknowledged, and whether a trainer could use them."""
 
 from __future__ import annotations
 
 import hashlib
-import random
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from cis490_receiver.policy.labels import disagreements
 from cis490_receiver.progress import SILENT, Progress
 from cis490_receiver.state.base.marks import Memo
 from cis490_receiver.storage.base import EpisodeStore, OpenEpisode
+from cis490_receiver.upkeep.sampling import Sample
 from cis490_receiver.upkeep.throttle import Throttle
 
 _PAGE: Final = 500
@@ -35,8 +35,14 @@ class Damage:
 
     @property
     def spoils(self) -> bool:
-        """Whether the stored bytes are not what was acknowledged; else they never were a good archive."""
+        """Whether the stored bytes are not what was acknowledged."""
         return self.kind in ("size", "sha256")
+
+    @property
+    def came_so(self) -> bool:
+        """Whether the bytes are what was acknowledged: no disk is to blame for what they are, and nobody can send
+        better ones under this name."""
+        return self.kind in ("archive", "meta")
 
     def as_dict(self) -> dict[str, str]:
         """The same for JSON."""
@@ -56,10 +62,20 @@ class Report:
     #: What was read of them.
     size_bytes: int = 0
     damaged: list[Damage] = field(default_factory=list)
+    #: What is stored as it was acknowledged, and is no good to a trainer.
+    untrainable: list[Damage] = field(default_factory=list)
     #: Whether everything that was chosen was read; else the next run with `resume` goes on.
     complete: bool = True
     #: Why the place could not be noted, from which the next run with `resume` would go on.
     place_lost: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Left:
+    """What a run leaves to the next: where it stopped, and which part comes next."""
+
+    cursor: str | None
+    turn: int
 
 
 class Verifier:
@@ -75,8 +91,8 @@ class Verifier:
         sample: float = 1.0,
         deadline: float | None = None,
     ) -> None:
-        """Read a random part `sample` (0 to 1) of the episodes, until `deadline` (of `time.monotonic`); `place` keeps
-        where a run stopped."""
+        """Read a part `sample` (above 0, to 1) of the episodes, another one with each run and at least one episode,
+        until `deadline` (of `time.monotonic`); `place` keeps where a run stopped."""
         self._memo = place
         self._store = store
         self._index = index
@@ -91,7 +107,10 @@ class Verifier:
             ReceiverError: the index cannot be read.
         """
         report = Report()
-        cursor = self._place() if resume else None
+        left = self._left()
+        cursor = left.cursor if resume else None
+        sample, turn = Sample(self._sample, left.turn), left.turn
+        nearest: Episode | None = None
         try:
             size_bytes = self._index.size_bytes(filters.or_withdrawn(), cursor=cursor)
             progress.begin("verifying", round(self._sample * size_bytes))
@@ -101,13 +120,17 @@ class Verifier:
                     if self._deadline is not None and time.monotonic() > self._deadline:
                         report.complete = False
                         return report
-                    if random.random() < self._sample:  # noqa: S311 - a sample, not a secret
+                    if sample.has(episode.key):
                         self._check_one(episode, report, progress)
-            cursor = None
+                    elif report.checked == 0:
+                        nearest = min(nearest or episode, episode, key=lambda one: sample.distance(one.key))
+            if nearest is not None and report.checked == 0:
+                self._check_one(nearest, report, progress)
+            cursor, turn = None, turn + 1
         except KeyboardInterrupt:
             report.complete = False
         finally:
-            self._leave_place(cursor, report)
+            self._leave(_Left(cursor, turn), report)
         return report
 
     def _pages(self, filters: Filters, cursor: str | None) -> Iterator[tuple[str | None, list[Episode]]]:
@@ -125,7 +148,7 @@ class Verifier:
         except (ReceiverError, OSError) as exc:
             damage = Damage(episode.key, "unreadable", str(exc.__cause__ or exc))
         if damage is not None:
-            report.damaged.append(damage)
+            (report.untrainable if damage.came_so else report.damaged).append(damage)
 
     def _look_at(self, episode: Episode, report: Report, progress: Progress) -> Damage | None:
         def spend(count: int) -> None:
@@ -143,15 +166,16 @@ class Verifier:
             progress.skip(episode.size_bytes - (report.size_bytes - before))
             return damage
 
-    def _place(self) -> str | None:
+    def _left(self) -> _Left:
         left = self._memo.read()
-        cursor = left.get("cursor") if isinstance(left, dict) else None
-        return cursor if isinstance(cursor, str) else None
+        said = left if isinstance(left, dict) else {}
+        cursor, turn = said.get("cursor"), said.get("turn")
+        return _Left(cursor if isinstance(cursor, str) else None, turn if type(turn) is int else 0)
 
-    def _leave_place(self, cursor: str | None, report: Report) -> None:
+    def _leave(self, left: _Left, report: Report) -> None:
         """What was found does not depend on whether anything can be written."""
         try:
-            self._memo.write({"cursor": cursor})
+            self._memo.write({"cursor": left.cursor, "turn": left.turn % (1 << 32)})
         except StorageFailed as exc:
             report.place_lost = exc.reason
 

@@ -23,7 +23,7 @@ SERVICES = sorted(FOLDER.glob("*.service"))
 TIMERS = sorted(FOLDER.glob("*.timer"))
 INSTALLED_BIN = "/opt/cis490-lab-host/venv/bin/"
 #: In systemd's tenths. All but the update go onto the network as a user without any right.
-EXPOSURE = {"cis490-lab-autoupdate": 27, "cis490-lab-doctor-check": 16}
+EXPOSURE = {"cis490-lab-autoupdate": 27, "cis490-lab-doctor-check": 16, "cis490-lab-shipper": 15}
 EXPOSURE_ELSE = 12
 
 

@@ -57,6 +57,18 @@ def test_systemd_has_nothing_to_say_about_the_units(tmp_path: Path) -> None:
     assert "NoSuchKey" in broken.stderr, "an unknown key would go unnoticed"
 
 
+@pytest.mark.parametrize("name", ["", "-health-check", "-inspect", "-verify", "lab-host/cis490-lab-shipper"])
+def test_a_unit_starts_on_a_full_root_disk_and_goes_on_trying(name: str) -> None:
+    """systemd makes folders in /tmp and /var/tmp for these options; without room it gives up (226/NAMESPACE)."""
+    folder = ROOT / "etc" / "systemd"
+    unit = folder / f"{name}.service" if "/" in name else folder / f"cis490-receiver{name}.service"
+    assert values(unit, "PrivateTmp") + values(unit, "PrivateDevices") == []
+    [in_memory] = values(unit, "TemporaryFileSystem")
+    assert in_memory.split() == ["/tmp:mode=1777", "/var/tmp:mode=1777"]
+    if values(unit, "Restart"):
+        assert values(unit, "StartLimitIntervalSec") == ["0"]
+
+
 def test_every_timer_has_its_service_and_a_time_that_comes() -> None:
     timers = [unit for unit in UNITS if unit.suffix == ".timer"]
     assert len(timers) == 4
