@@ -5,6 +5,8 @@ A 201 or 200 means that the bytes, their name and their index line are on stable
     incoming file  →  write, hash  →  sync the bytes  →  publish: name, sync the folder
                    →  append the index line, synced  →  drop the incoming name
 
+With ``validate = "full"`` the body is decoded beside that, while it comes; the verdict is awaited before the sync.
+
 A writer holds its upload from the first step to the last, and whoever finds a name taken waits until its
 holder is done or dead. So there is one publisher a name, and what is found published without an index line
 belongs to a writer that died or failed: the finder completes it.
@@ -16,6 +18,7 @@ import hashlib
 import logging
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import BinaryIO, Final, Protocol
 
@@ -24,6 +27,7 @@ from cis490_receiver.errors import Conflict, EpisodeBusy, EpisodeDamaged, Receiv
 from cis490_receiver.index.base import EpisodeIndex
 from cis490_receiver.logfmt import event
 from cis490_receiver.models import Episode, EpisodeKey, Upload
+from cis490_receiver.policy.decoding import Look
 from cis490_receiver.storage.base import EpisodeStore, Held, Incoming
 
 log = logging.getLogger(__name__)
@@ -58,6 +62,11 @@ class Body(Protocol):
 
 class Inspector(Protocol):
     """Decides whether a body is worth keeping (`policy.inspection`)."""
+
+    def look(self, size_bytes: int | None) -> AbstractContextManager[Look]:
+        """A look at a body of `size_bytes` (None: not announced) while it comes. Nothing of it goes on after its
+        context."""
+        ...
 
     def look_at_start(self, first_bytes: bytes) -> None:
         """Raises:
@@ -112,9 +121,9 @@ def receive_episode(
         _check_small(upload, body)
         if (known := already_there(upload, store, index, clock)) is not None:
             return known
-    with store.receive(upload.key, upload.stamps) as incoming:
-        _copy(body, incoming, inspector)
-        episode = keep(upload, incoming, index=index, clock=clock, inspector=inspector)
+    with store.receive(upload.key, upload.stamps) as incoming, inspector.look(upload.size_bytes) as look:
+        _copy(body, incoming, look)
+        episode = keep(upload, incoming, index=index, clock=clock, conclude=look.conclude)
         if episode is not None:
             log.info(_stored_line(episode, time.monotonic() - started))
             return Outcome(True, episode)
@@ -126,9 +135,9 @@ def receive_episode(
 
 
 def keep(
-    upload: Upload, incoming: Incoming, *, index: EpisodeIndex, clock: Clock, inspector: Inspector
+    upload: Upload, incoming: Incoming, *, index: EpisodeIndex, clock: Clock, conclude: Callable[[], None]
 ) -> Episode | None:
-    """Make an episode of a body that is there as a whole, however it came.
+    """Make an episode of a body that is there as a whole, however it came, unless `conclude` refuses it.
 
     Returns:
         The episode, durable; None when its name is taken, and nothing was changed.
@@ -140,7 +149,7 @@ def keep(
     actual = incoming.hexdigest()
     if actual != upload.sha256:
         raise ShaMismatch(actual)
-    inspector.look_at_whole(incoming.open)
+    conclude()
     incoming.sync()
     episode = Episode.from_upload(upload, size_bytes=incoming.size_bytes, received_at_ns=clock.now_ns())
     placed = incoming.publish()
@@ -185,14 +194,13 @@ def _recover(key: EpisodeKey, store: EpisodeStore, index: EpisodeIndex, rebuild:
         return missing
 
 
-def _copy(body: Body, incoming: Incoming, inspector: Inspector) -> None:
+def _copy(body: Body, incoming: Incoming, look: Look) -> None:
     while True:
         buffer = incoming.lend()
         count = body.readinto(buffer)
         if count == 0:
             return
-        if incoming.size_bytes == 0:
-            inspector.look_at_start(bytes(buffer[: min(count, 16)]))
+        look.look_at(buffer[:count])
         incoming.commit(count)
 
 

@@ -323,7 +323,13 @@ class Resumables:
         upload = partial.state.announced.upload
         started = time.monotonic()
         try:
-            episode = keep(upload, partial, index=self.index, clock=self.clock, inspector=self.inspector)
+            episode = keep(
+                upload,
+                partial,
+                index=self.index,
+                clock=self.clock,
+                conclude=lambda: self.inspector.look_at_whole(partial.open),
+            )
         except ShaMismatch as exc:
             return self._end(partial, self._verdict(exc.code, exc.details["actual_sha256"]))
         except BadArchive as exc:

@@ -12,12 +12,14 @@ complete.
 from __future__ import annotations
 
 from cis490_receiver.archive.contents import Contents, Problem, look
-from cis490_receiver.archive.frames import check_frames
+from cis490_receiver.archive.frames import Readable, check_frames
 from cis490_receiver.archive.framing import is_zstd
 from cis490_receiver.archive.limits import (
+    CPU_TIME,
     SEARCH,
     ArchiveError,
     BeyondLimit,
+    Clock,
     CutShort,
     Limits,
     TooLong,
@@ -38,16 +40,19 @@ from cis490_receiver.archive.meta import (
 from cis490_receiver.archive.tar import Member, Walk
 
 __all__ = [
+    "CPU_TIME",
     "META_MAX_BYTES",
     "META_NAME",
     "SEARCH",
     "ArchiveError",
     "BeyondLimit",
+    "Clock",
     "Contents",
     "CutShort",
     "Limits",
     "Member",
     "Problem",
+    "Readable",
     "TooLong",
     "TooManyBytes",
     "TooManyHeaders",

@@ -102,8 +102,8 @@ MUTANTS = (
     Mutant(
         "digest-trusted",
         INGEST,
-        "    if actual != upload.sha256:\n        raise ShaMismatch(actual)\n    inspector",
-        "    inspector",
+        "    if actual != upload.sha256:\n        raise ShaMismatch(actual)\n    conclude",
+        "    conclude",
         "a_body_of_another_digest_is_refused",
     ),
     Mutant(
