@@ -11,7 +11,8 @@ import string
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks.processes import Meter
@@ -35,6 +36,8 @@ class Server:
     name: str
     folder: Path
     workers: int = WORKERS
+    #: What a receiver is configured with beside where it is.
+    settings: Mapping[str, object] = field(default_factory=dict)
     port: int = 0
     started_seconds: float = 0.0
     _process: subprocess.Popen[bytes] | None = None
@@ -147,7 +150,11 @@ _Started = tuple[list[str], dict[str, str]]
 def _ours(server: Server, application: str = "cis490_receiver:create_app()") -> _Started:
     config = str(ROOT / "etc" / "gunicorn.conf.py")
     command = [sys.executable, "-m", "gunicorn", "-c", config, application]
-    settings = {"bind": f"127.0.0.1:{server.port}", "workers": server.workers, "graceful_seconds": 5}
+    settings = dict(server.settings) | {
+        "bind": f"127.0.0.1:{server.port}",
+        "workers": server.workers,
+        "graceful_seconds": 5,
+    }
     return command, receiver_environment(server.data, **settings)
 
 

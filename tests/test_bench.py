@@ -120,3 +120,22 @@ def test_a_trainers_rate_is_told_beside_curls(tmp_path: Path, limit: str, status
     assert set(figures) == {"curl", "bytes", "path"} and figures["curl"]["ratio"] == 1
     assert all(value > 0 for way in figures.values() for value in way.values())
     assert not list(tmp_path.glob("cis490-reading-*"))
+
+
+@pytest.mark.slow
+def test_what_it_costs_to_know_that_an_episode_opens_is_told(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "benchmarks.inspecting", "--mib", "8", "--small", "20", "--rounds", "1"]
+    done = subprocess.run(
+        [*command, "--disk", tmp_path], env=clean_environment(), capture_output=True, text=True, cwd=ROOT
+    )
+    assert done.returncode == 0, done.stderr
+    uploads, stored = done.stdout.splitlines()[:4], done.stdout.splitlines()[4:]
+    assert [line.partition(":")[0].partition("of ")[2] for line in uploads] == [
+        "telemetry, as fast as it goes",
+        "telemetry, at 1 Gbit/s",
+        "incompressible, as fast as it goes",
+        "incompressible, at 1 Gbit/s",
+    ]
+    assert all(float(line.partition("full : off ")[2].split()[0]) > 0 for line in uploads)
+    assert len(stored) == 2 and all(line.startswith("inspect of ") for line in stored)
+    assert not list(tmp_path.iterdir())
