@@ -28,11 +28,11 @@ from cis490_receiver.upkeep.throttle import Throttle
 _SHOWN: Final = 100
 _HOUR_NS: Final = 3600 * 10**9
 _WORDS: Final = {
-    UNOPENABLE: "do not open",
-    CHANGED: "changed since they were acknowledged",
+    UNOPENABLE: "does not open",
+    CHANGED: "changed since it was acknowledged",
     MISLABELLED: "mislabelled",
     UNFINISHED: "too large to be looked at as a whole",
-    UNREADABLE: "cannot be read",
+    UNREADABLE: "not readable",
     MISSING: "missing",
 }
 
@@ -158,14 +158,7 @@ def _as_dict(report: Report, dry_run: bool) -> dict[str, Any]:
 
 
 def _print(report: Report, dry_run: bool) -> None:
-    told = [f"{report.counts[kind]} {words}" for kind, words in _WORDS.items() if report.counts[kind]]
-    told += [f"{report.withdrawn} withdrawn"] if report.withdrawn else []
-    told += [f"{report.spared} that do not open were brought back before and stay"] if report.spared else []
-    click.echo(
-        f"{report.looked} episodes looked at, {page.size(report.size_bytes)} read"
-        + "".join(f", {part}" for part in told or ["nothing is wrong"])
-        + ("" if report.complete else "; not all was looked at: the next run goes on")
-    )
+    click.echo(_summary(report))
     for found in report.findings[:_SHOWN]:
         page.say(f"{_WORDS[found.kind]}: {found.detail}", label=f"  {found.episode.key}  ")
     if len(report.findings) > _SHOWN:
@@ -174,3 +167,15 @@ def _print(report: Report, dry_run: bool) -> None:
         click.echo("Nothing was withdrawn. Say it again without --dry-run.")
     if report.problem:
         click.echo(f"cis490-receiver: {report.problem}", err=True)
+
+
+def _summary(report: Report) -> str:
+    told = [f"{report.counts[kind]} {kind}" for kind in _WORDS if report.counts[kind]]
+    told += [f"{report.withdrawn} withdrawn"] if report.withdrawn else []
+    told += [f"{report.spared} unopenable that were brought back before"] if report.spared else []
+    episodes = f"{report.looked} episode" if report.looked == 1 else f"{report.looked} episodes"
+    looked = (
+        f"{episodes} looked at, {page.size(report.size_bytes)} read" if report.looked else "no new episode"
+    )
+    rest = ": " + ", ".join(told) if told else ", nothing is wrong" if report.looked else ""
+    return looked + rest + ("" if report.complete else "; not all was looked at: the next run goes on")

@@ -110,8 +110,9 @@ class Ledger:
             for found in findings
             if not (found.episode.key in said and said[found.episode.key].withdrawn)
         }
-        if not new:
+        if not findings:
             return ()
+        # With nothing new to say, what an earlier run said and did not live to sync.
         self._withdrawals.append(
             [
                 Withdrawal(wall_time(now_ns), now_ns, key.host_id, key.episode_id, True, why, INSPECTION)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.faults.support.inspections import INSPECTING
 from tests.faults.support.mutants import MUTANTS, Mutant
 from tests.faults.support.mutants_beside import BESIDE
 from tests.faults.support.mutants_releasing import RELEASING
@@ -22,7 +23,9 @@ from tests.support.receiver import ROOT
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "mutant", [*MUTANTS, *BESIDE, *WITHDRAWN, *RESUMED, *RELEASING], ids=lambda mutant: mutant.name
+    "mutant",
+    [*MUTANTS, *BESIDE, *WITHDRAWN, *RESUMED, *RELEASING, *INSPECTING],
+    ids=lambda mutant: mutant.name,
 )
 def test_a_broken_protocol_is_caught(mutant: Mutant, tmp_path: Path, tool: Callable[[str], str]) -> None:
     tool("strace")

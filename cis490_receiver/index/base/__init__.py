@@ -219,8 +219,8 @@ class WithdrawalLog(Protocol):
     """Which episodes are not to be trained on. Any number of processes may use it at once."""
 
     def append(self, items: Sequence[Withdrawal]) -> None:
-        """Say it of all `items` in one step. Once this returns they are on stable storage; after a crash before that
-        all of them are there or none.
+        """Say it of all `items` in one step. Once this returns they are on stable storage, as is everything that could
+        be seen before, with no items too; after a crash before that all of them are there or none.
 
         Raises:
             StorageFull, StorageFailed: none of them is there.

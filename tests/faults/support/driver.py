@@ -27,12 +27,12 @@ from cis490_receiver.policy.inspection import TakeAll
 from cis490_receiver.stamps import Stamps
 from cis490_receiver.storage.filesystem import FilesystemStore
 from cis490_receiver.upkeep.rebuild import rebuild_from_trace
-from tests.faults.support import beside, releasing, withdrawing
+from tests.faults.support import beside, inspections, releasing, withdrawing
 from tests.support.archives import Archive, make_episode
 
 PIECE = 4096
 #: What writes beside the intake.
-STEPS = beside.STEPS | withdrawing.STEPS | releasing.STEPS
+STEPS = beside.STEPS | withdrawing.STEPS | releasing.STEPS | inspections.STEPS
 
 
 class BytesBody:

@@ -24,6 +24,7 @@ from tests.faults.support.course import Scenario
 from tests.faults.support.episodes import EpisodeInspector
 from tests.faults.support.gates import GateInspector
 from tests.faults.support.inspecting import Broken, Inspector
+from tests.faults.support.inspections import InspectionInspector
 from tests.faults.support.model import crash_states, instants
 from tests.faults.support.promises import PROMISES
 from tests.faults.support.recording import Recording
@@ -45,6 +46,7 @@ INSPECTORS: dict[str, type[Inspector]] = {
     "withdrawals": WithdrawalInspector,
     "uploads": ResumedInspector,
     "releases": ReleaseInspector,
+    "inspections": InspectionInspector,
 }
 
 

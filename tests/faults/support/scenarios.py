@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.faults.support.course import START, Process, Scenario, Step, one, put
+from tests.faults.support.inspections import INSPECTIONS
 from tests.faults.support.releasing import RELEASES
 from tests.faults.support.scenarios_beside import BESIDE
 from tests.faults.support.scenarios_resumed import RESUMED
@@ -139,7 +140,7 @@ _INGEST: tuple[Scenario, ...] = (
 )
 
 
-SCENARIOS = _INGEST + BESIDE + WITHDRAWN + RESUMED + RELEASES
+SCENARIOS = _INGEST + BESIDE + WITHDRAWN + RESUMED + RELEASES + INSPECTIONS
 
 
 def scenario(name: str) -> Scenario:
