@@ -212,6 +212,8 @@ def test_of_two_at_once_one_does_nothing(receiver: Receiver) -> None:
         assert inspect(receiver.data_dir) == {"busy": True}
         assert listed(receiver) == {"e"}
     assert inspect(receiver.data_dir, status=1)["withdrawn"] == 1
+    page = receiver.request("GET", "/data", headers=AUTH | {"Accept": "text/html"}).body.decode()
+    assert "Every episode is withdrawn." in page and "has been stored yet" not in page
 
 
 def test_one_that_is_killed_passes_nothing_over_and_leaves_no_lock(receiver: Receiver) -> None:
