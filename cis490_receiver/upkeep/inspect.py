@@ -131,6 +131,9 @@ class Inspection:
         """Read on from the mark to the journal's end; False when the journal was made anew meanwhile."""
         with self._journal() as journal:
             begin = located(ledger.known.mark, journal)
+            if begin.lines == 0:
+                # All is looked at, so what was known is found again, and would count twice.
+                ledger.begin_anew()
             for findings, mark in self._steps(journal, begin, None, MAX_AGAIN - len(ledger.known.again)):
                 if not self._settle(ledger, findings, mark):
                     return False

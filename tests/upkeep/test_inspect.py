@@ -362,12 +362,15 @@ def test_a_journal_made_anew_is_read_on_from_where_it_was(fleet: Fleet) -> None:
 
 def test_another_index_is_read_from_its_start(fleet: Fleet) -> None:
     for number in range(5):
-        fleet.store(f"e{number}", GOOD)
+        fleet.store(f"e{number}", GOOD if number else NO_ARCHIVE)
     fleet.inspect()
     Path(fleet.backends.place.name, "index.jsonl").unlink()
     fleet.reindex()
     fleet.inspect()
     assert sorted(fleet.opened) == [f"e{number}" for number in range(5)]
+    troubles = {trouble.kind: trouble.count for trouble in fleet.backends.inspections.read().troubles}
+    # What a line says that was rebuilt is taken from meta.json.
+    assert troubles == {"unopenable": 1}
 
 
 def test_a_line_that_a_crash_took_away_does_not_hide_the_one_in_its_place(fleet: Fleet) -> None:
