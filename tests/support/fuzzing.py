@@ -19,9 +19,10 @@ from tests.support.archives import make_episode
 from tests.support.receiver import AUTH
 
 ZSTD = "application/zstd"
+PIECE = "application/offset+octet-stream"
 
 
-@schemathesis.serializer(ZSTD)
+@schemathesis.serializer(ZSTD, PIECE)
 def as_it_is(ctx: schemathesis.SerializationContext, value: Any) -> bytes:
     return value if isinstance(value, bytes) else json.dumps(value).encode()
 
@@ -37,6 +38,7 @@ schemathesis.openapi.format(
 schemathesis.openapi.media_type(
     ZSTD, st.binary(max_size=200) | st.integers(0, 5).map(lambda seed: make_episode(seed).data)
 )
+schemathesis.openapi.media_type(PIECE, st.binary(max_size=200))
 
 
 @schemathesis.deserializer(ZSTD)
