@@ -13,6 +13,7 @@ from cis490_receiver import i_json, progress
 from cis490_receiver.client import inspection
 from cis490_receiver.client.episode import RENAME, url_path
 from cis490_receiver.client.inspection import Findings
+from cis490_receiver.client.pieces import Forgetful, Pieces
 from cis490_receiver.client.receipt import Verdict, judge
 from cis490_receiver.client.transport import Transport, receiver_failed
 from cis490_receiver.errors import BadEpisodeName, ReceiverError
@@ -54,7 +55,8 @@ def ship(transport: Transport, path: Path) -> dict[str, Any]:
         found = _look(path, transport.host.check)
         result["notes"] = list(found.notes)
         headers = {HEADER_SHA256: found.sha256} | found.headers
-        reply = transport.persist(lambda: _put(transport, path, where, headers), attempts=_ATTEMPTS)
+        pieces, memory = Pieces(transport), Forgetful()
+        reply = transport.persist(lambda: _put(pieces, path, where, headers, memory), attempts=_ATTEMPTS)
     except failures.TransportFailed as exc:
         return result | {"verdict": NOT_SHIPPED} | _trouble(exc)
     except _FAILED as exc:
@@ -79,9 +81,9 @@ def _look(path: Path, how: str) -> Findings:
         return inspection.CHECKS[how](path, seen)
 
 
-def _put(transport: Transport, path: Path, where: str, headers: dict[str, str]) -> Reply:
+def _put(pieces: Pieces, path: Path, where: str, headers: dict[str, str], memory: Forgetful) -> Reply:
     with progress.of_bytes(path.name, path.stat().st_size) as sent:
-        return transport.put_file(path, where, headers, sent=sent)
+        return pieces.put_file(path, where, headers, memory=memory, sent=sent)
 
 
 def _trouble(exc: Exception) -> dict[str, str]:

@@ -75,6 +75,11 @@ class LabHost:
         choice("full", "frames"),
         "how an episode is read before it is shipped: decoded to its end, or only seen to be complete",
     )
+    resume_from_bytes: int = key(
+        16 << 20,
+        size(0),
+        "a file from this size on is shipped so that it goes on where it broke off; 0 is never",
+    )
     checks_dir: Path = key(Path("/etc/cis490-lab-host/checks.d"), PATH, "folder of local checks")
     kvm_required: bool = key(True, BOOLEAN, "whether this host needs /dev/kvm and QEMU")
     connect_seconds: int = key(10, integer(1, 600), "time to reach the receiver")

@@ -10,7 +10,7 @@ from cis490_receiver.client import inspection
 from cis490_receiver.client.config import LabHost
 from cis490_receiver.client.episode import Described, url_path
 from cis490_receiver.client.inspection import Damaged, Findings, Unfinished
-from cis490_receiver.client.records import Kept, Records
+from cis490_receiver.client.records import Kept, Records, UploadRecord
 from cis490_receiver.client.spool import Spool, Waiting
 from cis490_receiver.protocol import HEADER_SHA256
 
@@ -65,6 +65,10 @@ class Looks:
             )
         self._records.note_findings(one, self._check, found)
         return found
+
+    def upload_of(self, one: Waiting) -> UploadRecord:
+        """Where the upload in pieces of `one` is remembered."""
+        return self._records.upload_of(one)
 
     def doubt(self, one: Waiting) -> None:
         """The receiver got other bytes than were announced: look at the file again."""

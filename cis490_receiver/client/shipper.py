@@ -18,6 +18,7 @@ from cis490_receiver import i_json
 from cis490_receiver.client.episode import RENAME, Described
 from cis490_receiver.client.inspection import NotShippable, Unfinished
 from cis490_receiver.client.looks import Looks, Watch
+from cis490_receiver.client.pieces import Pieces
 from cis490_receiver.client.receipt import Verdict, judge
 from cis490_receiver.client.reconsidering import reconsider
 from cis490_receiver.client.spool import Spool, Waiting
@@ -83,6 +84,7 @@ class Shipper:
         watch: Watch = _UNWATCHED,
     ) -> None:
         self._transport = transport
+        self._pieces = Pieces(transport)
         self._host = transport.host
         self._spool = spool
         self._clock = clock or SystemClock()
@@ -148,7 +150,13 @@ class Shipper:
             described = self._looks.describe(one)
             self._note("shipping", file=one.path.name)
             with self._watch(one.path.name, one.size_bytes) as sent:
-                reply = self._transport.put_file(one.path, described.url_path, described.headers, sent=sent)
+                reply = self._pieces.put_file(
+                    one.path,
+                    described.url_path,
+                    described.headers,
+                    memory=self._looks.upload_of(one),
+                    sent=sent,
+                )
         except BadEpisodeName as exc:
             answer = {"code": exc.code, "error": exc.message, "remediation": RENAME}
             return self._refuse(one, None, answer), None

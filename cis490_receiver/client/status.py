@@ -13,7 +13,7 @@ from cis490_receiver import i_json
 from cis490_receiver.client.config import LabHost
 from cis490_receiver.client.records import Records
 from cis490_receiver.client.spool import Spool, Waiting
-from cis490_receiver.page import say
+from cis490_receiver.page import say, size
 
 _MARGIN: Final = " " * 9
 #: How many files are named for a person; a program is told of all.
@@ -30,6 +30,7 @@ def look(host: LabHost) -> dict[str, Any]:
         "running": False,
         "waiting": {"files": 0, "bytes": 0, "oldest_seconds": None},
         "kept": [],
+        "partly_sent": [],
         "refused": {"files": 0, "codes": {}, "newest": None},
         "shipped_kept": 0,
     }
@@ -47,6 +48,7 @@ def look(host: LabHost) -> dict[str, Any]:
         "oldest_seconds": round(max(0, now - waiting[0].mtime_ns) / 1e9) if waiting else None,
     }
     told["kept"] = _kept(spool, waiting, now)
+    told["partly_sent"] = _partly_sent(spool, waiting)
     codes = collections.Counter(_code(answer) for _, answer in refusals)
     told["refused"] = {
         "files": len(refusals),
@@ -64,6 +66,17 @@ def _kept(spool: Spool, waiting: list[Waiting], now_ns: int) -> list[dict[str, A
         {"file": one.path.name, **asdict(why), "unchanged_seconds": max(0, now_ns - one.mtime_ns) // 10**9}
         for one, why in found
         if why
+    ]
+
+
+def _partly_sent(spool: Spool, waiting: list[Waiting]) -> list[dict[str, Any]]:
+    """The waiting files of which the receiver has a part, as far as it was asked."""
+    records = Records(spool)
+    found = ((one, records.upload_of(one).recall()) for one in waiting)
+    return [
+        {"file": one.path.name, "sent_bytes": begun.offset, "size_bytes": one.size_bytes}
+        for one, begun in found
+        if begun
     ]
 
 
@@ -96,6 +109,11 @@ def print_for_people(told: dict[str, Any]) -> None:
     click.echo(
         f"shipped  last {shipper.get('last_shipped_at_wall') or 'never'}; {told['shipped_kept']} kept here"
     )
+    for one in told["partly_sent"][:_SHOWN]:
+        say(
+            f"{one['file']}: {size(one['sent_bytes'])} of {size(one['size_bytes'])} are there",
+            label="partly   ",
+        )
     reasons = ", ".join(f"{count} {code}" for code, count in refused["codes"].items())
     for one in told["kept"][:_SHOWN]:
         say(f"{one['file']}: {one['code']}: {one['reason']}; {one['remedy']}", label="kept     ")

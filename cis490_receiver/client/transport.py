@@ -163,6 +163,16 @@ class Transport:
             raise failures.FileChanged
         return reply
 
+    def send_file(
+        self, method: str, url_path: str, headers: Mapping[str, str], upload: exchange.Upload
+    ) -> Reply:
+        """One request whose body is read from a file.
+
+        Raises:
+            TransportFailed, FileChanged, FileUnreadable: as `put_file`.
+        """
+        return self._exchange(method, url_path, headers, upload, STORE_SECONDS)
+
     def _is_needless(self, url_path: str, headers: Mapping[str, str]) -> bool:
         """Whether a PUT of this would be answered without its body: it is there, or would be refused."""
         if self.request("HEAD", url_path).status == 200:
