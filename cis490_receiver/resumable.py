@@ -168,7 +168,8 @@ class Resumables:
         log.info(_event("upload-discarded", state, offset=state.offset))
 
     def expire(self) -> int:
-        """End the uploads of which nothing came for too long. What fails for one is logged, and keeps nobody from the
+        """End the uploads of which nothing came for too long, and those whose episode came another way meanwhile, such
+        as by a client that never learnt of its first one. What fails for one is logged, and keeps nobody from the
         others.
 
         Returns:
@@ -177,7 +178,11 @@ class Resumables:
         expired = 0
         for state in self.partials.waiting():
             try:
-                expired += self._is_expired(state) and self._expire(state)
+                if self._is_expired(state):
+                    expired += self._expire(state)
+                elif self.store.exists(state.announced.upload.key):
+                    with self.partials.lease(state.upload_id, wait_seconds=0) as partial:
+                        self._state_of(partial, state)
             except errors.UploadLocked:
                 continue
             except ReceiverError as exc:

@@ -17,6 +17,7 @@ import pytest
 from tests.client.hosts import Lab
 from tests.client.site import Site, has_each_once, serving
 from tests.client.waiting import until
+from tests.commands.running import run
 from tests.support.archives import make_episode
 from tests.support.caddy import Client
 from tests.support.receiver import AUTH, BIN, clean_environment, put_headers, read_answer
@@ -39,7 +40,12 @@ def test_from_recorder_to_receiver_whatever_is_killed(start_shipper: StartShippe
     with serving(Site(tmp_path, bind_client_certificates=True)) as site:
         receiver = site.receiver
         lab = site.lab(
-            tmp_path / "lab", "lab-a", shown=site.ours.issue("lab-a", "clientAuth"), settle_seconds=1
+            tmp_path / "lab",
+            "lab-a",
+            shown=site.ours.issue("lab-a", "clientAuth"),
+            settle_seconds=1,
+            # The large ones go in pieces.
+            resume_from_bytes=1 << 20,
         )
         pinged = lab.run("cis490-shipper", "--ping")
         assert (pinged.returncode, pinged.stdout.count("ok  ")) == (0, 7), pinged.stdout
@@ -86,6 +92,11 @@ def test_from_recorder_to_receiver_whatever_is_killed(start_shipper: StartShippe
         assert lab.names("shipped") == {f"{name}.tar.zst" for name in archives}
         assert has_each_once(receiver, "lab-a", archives)
         assert "Traceback" not in lab.log()
+        begun = receiver.log_text().count("upload-begun")
+        assert begun >= sum(size >= 1 << 20 for size in sizes)
+        # A creation whose answer was lost leaves an upload that nobody goes on with.
+        run("health-check", data_dir=receiver.data_dir, disk_reserve_bytes=0)
+        assert receiver.incoming() == []
 
         sent = lab.run("cis490-ship-health")
         assert (sent.returncode, sent.stderr) == (0, "")

@@ -265,6 +265,16 @@ def test_it_is_its_makers_and_can_be_ended(receiver: Receiver) -> None:
     assert receiver.request("POST", again, episode.data, override).headers["X-Episode-Status"] == "stored"
 
 
+def test_an_upload_whose_episode_came_another_way_goes(receiver: Receiver) -> None:
+    episode = make_episode(14, size=20_000)
+    path = create(receiver, episode)
+    assert send(receiver, path, 0, episode.data[:10_000]).status == 204
+    assert receiver.put("lab-1", "run-1", episode).status == 201
+    create(receiver, episode, name="another")
+    assert len(receiver.incoming()) == 2
+    assert head(receiver, path).headers["X-Episode-Status"] == "already-present"
+
+
 def test_a_restart_loses_nothing_that_was_told(receiver: Receiver) -> None:
     episode = make_episode(11, size=2_000_000)
     path = create(receiver, episode)
