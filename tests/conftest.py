@@ -27,6 +27,7 @@ PACKAGES = {
     "mkfs.ext4": "e2fsprogs",
     "mkfs.xfs": "xfsprogs",
     "nft": "nftables",
+    "node": "nodejs",
     "npm": "npm",
     "nginx": "nginx-light",
     "nsenter": "util-linux",
