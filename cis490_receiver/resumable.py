@@ -118,8 +118,8 @@ class Resumables:
         return state
 
     def look(self, state: PartialUpload) -> PartialUpload:
-        """How `state` is now. One that another request is at work on is given as it was put down last; one that has
-        every byte and no verdict is completed.
+        """How `state` is now. One that another request is at work on, or that cannot be written, is given as it was put
+        down last; one that has every byte and no verdict is completed.
 
         Raises:
             UploadLocked: it is being completed right now.
@@ -129,7 +129,8 @@ class Resumables:
             try:
                 with self.partials.lease(state.upload_id, wait_seconds=LOOK_SECONDS) as partial:
                     state = self._state_of(partial, state)
-            except errors.UploadLocked:
+            except (errors.UploadLocked, errors.StorageFailed):
+                # Reading works where writing does not.
                 state = self.partials.find(state.upload_id) or state
                 if state.verdict is None and state.has_every_byte:
                     raise

@@ -19,6 +19,7 @@ import pytest
 from cis490_receiver.index.local import LocalIndex
 from cis490_receiver.models import Episode, EpisodeKey, Upload, wall_time
 from cis490_receiver.state.base.alerts import Alert, hour_of
+from tests.integration.test_uploads import create, creation, head, send
 from tests.support.archives import Archive, make_episode
 from tests.support.receiver import AUTH, BIN, Receiver, clean_environment
 
@@ -371,4 +372,54 @@ def test_a_disk_that_became_read_only(
     assert receiver.put("host-a", "read-only", SMALL).status == 201
     assert receiver.put("host-a", "before", SMALL).status == 200
     assert receiver.request("GET", "/v1/ready").status == 200
+    assert_consistent(receiver)
+
+
+def test_an_upload_in_pieces_waits_for_room_and_goes_on(
+    disk: Callable[[str], Disk], receiver_on: Callable[[Disk], Receiver]
+) -> None:
+    here = disk("size=12m")
+    receiver = receiver_on(here)
+    episode = large(7, 5 * MIB)
+    path = create(receiver, episode)
+    ballast = here.fill(leave=4 * MIB)
+    full = send(receiver, path, 0, episode.data)
+    assert (full.status, full.json["code"]) == (507, "storage-full")
+    assert int(full.headers["Retry-After"]) > 0
+    # What fitted stays, and can be asked for though nothing more fits.
+    asked = head(receiver, path)
+    offset = int(asked.headers["Upload-Offset"])
+    assert asked.status == 200 and offset <= 4 * MIB
+    assert send(receiver, path, offset, episode.data[offset:]).status == 507
+    ballast.unlink()
+    offset = int(head(receiver, path).headers["Upload-Offset"])
+    last = send(receiver, path, offset, episode.data[offset:])
+    assert (last.status, last.headers["X-Episode-Status"]) == (204, "stored")
+    assert receiver.stored()["lab-1", "run-1.tar.zst"] == episode.data
+    assert_consistent(receiver)
+
+
+def test_an_upload_in_pieces_on_a_disk_that_became_read_only(
+    disk: Callable[[str], Disk], receiver_on: Callable[[Disk], Receiver]
+) -> None:
+    here = disk("size=8m")
+    receiver = receiver_on(here)
+    episode = large(8, MIB)
+    path = create(receiver, episode)
+    assert send(receiver, path, 0, episode.data[:1000]).status == 204
+    ended = create(receiver, SMALL, name="ended")
+    assert send(receiver, ended, 0, SMALL.data).status == 204
+    here.remount("ro")
+    try:
+        asked = head(receiver, path)
+        assert (asked.status, asked.headers["Upload-Offset"]) == (200, "1000")
+        assert head(receiver, ended).headers["X-Episode-Status"] == "stored"
+        listed = receiver.request("GET", "/v1/uploads", None, AUTH)
+        assert [one["offset"] for one in listed.json["uploads"]] == [1000]
+        assert send(receiver, path, 1000, episode.data[1000:]).json["code"] == "storage-failed"
+        begun = receiver.request("POST", "/v1/uploads", None, creation(episode, name="new"))
+        assert begun.json["code"] == "storage-failed"
+    finally:
+        here.remount("rw")
+    assert send(receiver, path, 1000, episode.data[1000:]).headers["X-Episode-Status"] == "stored"
     assert_consistent(receiver)
