@@ -68,6 +68,8 @@ class HashingWriter:
         self._made = 0
         self._buffer: mmap.mmap | None = None
         self._thread: _WriterThread | None = None
+        self._failure: OSError | None = None
+        #: What was committed, but for a piece that the caller was told could not be written.
         self.size_bytes = size_bytes
 
     def lend(self) -> memoryview:
@@ -91,11 +93,12 @@ class HashingWriter:
         assert buffer is not None
         with memoryview(buffer) as view, view[:count] as filled:
             self._hash.update(filled)
-            self.size_bytes += count
             if self._thread is None and count < len(buffer):
-                atomic.write_all(self._fd, filled)
                 self._free.put(buffer)
+                atomic.write_all(self._fd, filled)
+                self.size_bytes += count
                 return
+        self.size_bytes += count
         if self._thread is None:
             self._thread = _WriterThread(self._fd, self._free)
         self._thread.write(buffer, count)
@@ -120,11 +123,17 @@ class HashingWriter:
         """Wait until everything that was committed is written.
 
         Raises:
-            OSError: it could not be.
+            OSError: it could not be, now or earlier.
         """
+        if self._failure is not None:
+            raise OSError(self._failure.errno, self._failure.strerror) from self._failure
         if self._thread is not None:
             thread, self._thread = self._thread, None
-            thread.finish()
+            try:
+                thread.finish()
+            except OSError as exc:
+                self._failure = exc
+                raise
 
     def close(self) -> None:
         """Let the thread and the buffers go; what was not written is lost."""

@@ -144,3 +144,20 @@ def test_a_direct_write_that_ends_between_two_blocks_is_gone_on_with(
     os.close(fd)
     assert calls[2:4] == [calls[1] - 6144] * 2
     assert (tmp_path / "file").read_bytes() == poured
+
+
+def test_what_could_not_be_written_is_not_counted_and_told_again() -> None:
+    with open("/dev/full", "wb", buffering=0) as full:
+        small = HashingWriter(full.fileno(), Buffers())
+        small.lend()
+        with pytest.raises(OSError):
+            small.commit(10)
+        assert small.size_bytes == 0
+        large = HashingWriter(full.fileno(), Buffers())
+        large.lend()
+        large.commit(writing.BUFFER_BYTES)
+        for _ in range(2):
+            with pytest.raises(OSError):
+                large.flush()
+        for writer in (small, large):
+            writer.close()
