@@ -32,7 +32,9 @@ from tests.support.archives import Archive, make_episode
 
 PIECE = 4096
 #: What writes beside the intake.
-STEPS = beside.STEPS | withdrawing.STEPS | releasing.STEPS | inspections.STEPS
+_BESIDE = (beside.STEPS, withdrawing.STEPS, releasing.STEPS, inspections.STEPS)
+STEPS = {name: step for steps in _BESIDE for name, step in steps.items()}
+assert len(STEPS) == sum(map(len, _BESIDE)), "two steps have one name"
 
 
 class BytesBody:
@@ -79,6 +81,7 @@ class Driver:
     def run(self, step: dict[str, Any]) -> None:
         from tests.faults.support import resumed
 
+        assert STEPS.keys().isdisjoint(resumed.STEPS)
         steps = STEPS | resumed.STEPS
         if step["do"] in steps:
             steps[step["do"]](self.settings.data_dir, step)

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
+from cis490_receiver.index.generation import GENERATION_NAME
+from cis490_receiver.index.local import JOURNAL_NAME
 from tests.faults.support.course import Scenario
 from tests.faults.support.model import State
 from tests.faults.support.recording import Recording
+
+#: When the files of every state were last written.
+WRITTEN_NS: Final = 10**18
 
 
 class Broken(AssertionError):
@@ -59,3 +68,31 @@ class Inspector:
                 continue
             first[inode] = place
             place.write_bytes(content)
+            # The time of arrival where nothing else tells of one: the same in every state.
+            os.utime(place, ns=(WRITTEN_NS, WRITTEN_NS))
+
+
+def content_of(data: Path) -> bytes:
+    """A digest of all that a process finds which starts on `data`: names, contents, and what is linked to what.
+
+    Of the journal's generation, which is a random name, only whether there is one.
+    """
+    digest, first = hashlib.sha256(), dict[int, str]()
+    for folder, names, files in os.walk(data):
+        names.sort()
+        digest.update(f"{folder} {names} {sorted(files)}\n".encode())
+        for name in sorted(files):
+            path = f"{folder}/{name}"
+            with open(path, "rb") as stream:
+                content = stream.read()
+            inode = os.stat(path).st_ino
+            if name == GENERATION_NAME:
+                content = re.sub(rb'"(\d+)": "[0-9a-f]{32}"', _noted(data), content)
+            digest.update(f"{first.setdefault(inode, path)} {len(content)}\n".encode() + content)
+    return digest.digest()
+
+
+def _noted(data: Path) -> Callable[[re.Match[bytes]], bytes]:
+    journal = data / JOURNAL_NAME
+    inode = journal.stat().st_ino if journal.exists() else None
+    return lambda found: b"the journal's" if int(found[1]) == inode else b"another's"

@@ -56,13 +56,13 @@ def inspect(data: Path, step: Step) -> None:
         say(status=exc.code)
 
 
-def spoil(data: Path, step: Step) -> None:
+def rot(data: Path, step: Step) -> None:
     """What rot does to whatever is stored."""
     for path in (data / "episodes").glob("*/*"):
         path.write_bytes(b"rotten")
 
 
-STEPS = {"inspect": inspect, "spoil": spoil}
+STEPS = {"inspect": inspect, "rot": rot}
 
 
 class InspectionInspector(Inspector):
@@ -102,7 +102,7 @@ def _is_done(state: State) -> bool:
 _STORED = (
     START,
     *(put(episode=f"ep-{number}", seed=number, size=100) for number in range(1, EPISODES + 1)),
-    {"do": "spoil"},
+    {"do": "rot"},
 )
 _AT_ONCE: Step = {"do": "inspect", "one_by_one": False}
 _ONE_BY_ONE: Step = {"do": "inspect", "one_by_one": True}

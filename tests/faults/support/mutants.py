@@ -188,7 +188,7 @@ MUTANTS = (
         ATOMIC,
         "        os.unlink(path)\n        raise\n",
         "        raise\n",
-        "start-failed-7",
+        "start-failed-9",
     ),
     Mutant(
         "trace-without-stamps",

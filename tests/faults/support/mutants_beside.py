@@ -213,13 +213,6 @@ BESIDE = (
         "reindex",
     ),
     Mutant(
-        "new-index-name-not-synced",
-        RENEWAL,
-        "        try:\n            atomic.sync_folder(self._folder)\n",
-        "        try:\n            pass\n",
-        "reindex-then-put",
-    ),
-    Mutant(
         "new-index-name-synced-twice",
         RENEWAL,
         "            with atomic.locked_file(self._work) as copy:\n",
@@ -228,26 +221,11 @@ BESIDE = (
         "reindex-failed-fsync-3",
     ),
     Mutant(
-        "new-index-copy-not-synced",
-        RENEWAL,
-        "                self._sync_and_rename(copy, work.fileno())\n"
-        "                atomic.sync_folder(self._folder)\n",
-        "                self._sync_and_rename(copy, work.fileno())\n",
-        "reindex-failed-fsync-3",
-    ),
-    Mutant(
         "old-index-not-locked",
         RENEWAL,
         "        with self._journal.locked() as fd:\n",
         "        with self._journal.path.open('rb') as stream:\n            fd = stream.fileno()\n",
         "reindex-put-in-the-swap",
-    ),
-    Mutant(
-        "new-index-not-locked",
-        RENEWAL,
-        'atomic.locked_file(self._work) as work_fd,\n            open(work_fd, "r+b", closefd=False) as work,',
-        "open(self._work, 'w+b') as work,",
-        "reindex-put-after-the-rename",
     ),
     Mutant(
         "lock-of-an-old-index", ATOMIC, "if _bears_name(fd, path):", "if True:", "reindex-put-in-the-swap"
@@ -276,8 +254,8 @@ BESIDE = (
     Mutant(
         "reindexes-not-locked-out",
         REINDEX,
-        "            if not alone:\n",
-        "            if False:\n",
+        "                if alone:\n",
+        "                if True:\n",
         "reindex-two-at-once",
     ),
     Mutant(

@@ -42,6 +42,9 @@ class ReindexInspector(EpisodeInspector):
     def _inspect(self, state: State, data: Path) -> None:
         self._check_raw(state, data)
         super()._inspect(state, data)
+
+    def _use(self, data: Path, promised: set[Promise]) -> None:
+        super()._use(data, promised)
         lines, aside = _lines(data / "index.jsonl"), _set_aside(_text(data / SET_ASIDE_FILE), healed=True)
         if wrong := [line for line in self._good if line not in lines or line in aside]:
             raise Broken(f"another run has set aside or lost {wrong[0][:60]!r}")

@@ -203,8 +203,10 @@ class ResumedInspector(EpisodeInspector):
         self._check_episodes(data, promised)
         for step in self._begun.values():
             self._complete(data, step, promised)
+        store, index = FilesystemStore(data), LocalIndex(data)
         for step in [BYSTANDER, *self._puts]:
-            promised.add(self._ship(data, step))
+            promised.add(self._ship(store, index, step))
+        index.close()
         self._check(data, promised)
         self._settle(data)
         self._check(data, promised)

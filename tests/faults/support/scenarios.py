@@ -135,8 +135,8 @@ _INGEST: tuple[Scenario, ...] = (
         ("storage-failed", 200),
     ),
     *(_stopped_start(count) for count in (1, 2, 3, 4)),
-    # Of the data folder, of the episodes', of the incoming one, of the index.
-    *(_failed_start(count) for count in (2, 4, 6, 7)),
+    # Of the data folder, of the episodes', of the incoming one, of the receipts', of the index.
+    *(_failed_start(count) for count in (2, 4, 6, 8, 9)),
 )
 
 
