@@ -16,7 +16,8 @@ git/                                            errors alone; what both ends ask
 http_client/                                    errors, i_json; the HTTP of both ends that are not the server
 policy/                                         the small ones, which are all of the above, but files; of state only
                                                 `base`; no flask
-storage/, index/, state/                        the small ones; never each other
+postgres/                                       errors, logfmt; needs the extra `cluster`
+storage/, index/, state/                        the small ones, postgres; never each other
 ingest, resumable, monitor/                     the small ones but files, policy; of storage, index and state only
                                                 `base`; resumable also ingest
 upkeep/                                         the above, git

@@ -59,6 +59,12 @@ class Settings:
     """The effective configuration. One field a key; units are in the names."""
 
     data_dir: Path = key(Path("data"), PATH, "folder that holds everything the receiver stores")
+    database_url: str | None = key(
+        None,
+        TEXT,
+        "PostgreSQL database of receivers on many machines, for `migrate-schema` (extra: cluster)",
+        secret=True,
+    )
     health_dir: str = key(
         "host-health",
         _FOLDER,

@@ -50,9 +50,10 @@ ALLOWED: dict[str, set[str]] = {
     "configuration": LEAVES | {"files", "commandline"},
     "config": LEAVES | {"files", "configuration"},
     "policy": SMALL - {"files"} | {"state.base"},
+    "postgres": {"errors", "logfmt"},
     "storage": SMALL,
-    "index": SMALL,
-    "state": SMALL,
+    "index": SMALL | {"postgres"},
+    "state": SMALL | {"postgres"},
     "ingest": INTAKE,
     "resumable": INTAKE | {"ingest"},
     "monitor": INTAKE,
@@ -149,6 +150,19 @@ def test_only_views_and_the_factory_know_flask(name: str) -> None:
 def test_a_command_starts_without_the_web_framework() -> None:
     code = (
         "import sys; from cis490_receiver.commands import main; main(['config'], standalone_mode=False); "
-        "sys.exit(int(bool({'flask', 'werkzeug', 'sqlite3', 'gunicorn', 'zstandard'} & set(sys.modules))))"
+        "sys.exit(int(bool({'flask', 'werkzeug', 'sqlite3', 'gunicorn', 'zstandard', 'psycopg'} & set(sys.modules))))"
     )
     subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
+
+
+#: What needs the extra `cluster`; a command may ask for the schema, in its function.
+OF_CLUSTER = {"postgres", "state.postgres", "index.postgres"}
+
+
+def test_a_receiver_on_one_machine_needs_no_database_client() -> None:
+    for name, path in modules().items():
+        if not within(name, OF_CLUSTER):
+            assert "psycopg" not in path.read_text(), name
+            body = ast.parse(path.read_text()).body
+            names = {node.module or "" for node in body if isinstance(node, ast.ImportFrom)}
+            assert not any(within(n.removeprefix(NAME + "."), OF_CLUSTER) for n in names), name

@@ -47,6 +47,7 @@ from cis490_receiver.errors.heads import (
     MissingCommit,
 )
 from cis490_receiver.errors.receiver import (
+    DatabaseUnavailable,
     EpisodeBusy,
     EpisodeDamaged,
     InternalError,
@@ -91,6 +92,7 @@ __all__ = [
     "CommitRejected",
     "ConfigError",
     "Conflict",
+    "DatabaseUnavailable",
     "DiskReserve",
     "EpisodeBusy",
     "EpisodeDamaged",

@@ -35,6 +35,17 @@ class StorageFailed(ReceiverError):
     what_to_do = "Keep the episode and send it again later; the receiver's log says what failed."
 
 
+class DatabaseUnavailable(StorageFailed):
+    """The database of a receiver that is one of many does not answer, or breaks off; what was under way may have been
+    done or not."""
+
+    code = "database-unavailable"
+    default_message = "the receiver cannot reach its database; try again later"
+    what_to_do = (
+        "Keep the episode and send it again later; the receiver goes on as soon as its database is back."
+    )
+
+
 class EpisodeDamaged(ReceiverError):
     """What is stored is visibly not what was acknowledged. It stays as it is until somebody looks at it."""
 

@@ -1,0 +1,163 @@
+"""Connections to PostgreSQL: few, lent for a transaction, and bounded in time whatever the server or the network does.
+
+A connection that was lost is found before it is lent, and another one made. What was under way on it is tried once
+more where that cannot do anything twice: reads, and writes that may be repeated.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Final, TypeVar
+
+import psycopg
+from psycopg_pool import ConnectionPool
+
+from cis490_receiver.errors import DatabaseUnavailable
+from cis490_receiver.postgres.failures import database_failures
+
+T = TypeVar("T")
+
+Connection = psycopg.Connection[tuple[Any, ...]]
+Row = tuple[Any, ...]
+
+#: How many connections one process has at most, and how many threads may wait for one.
+MAX_CONNECTIONS: Final = 8
+MAX_WAITING: Final = 256
+#: How long to wait for a connection that can be used, in seconds.
+PATIENCE_SECONDS: Final = 5.0
+#: See libpq, *Parameter Key Words*: a peer that is gone without a word is noticed within about 30 s.
+_CONNECTING: Final = {
+    "connect_timeout": 5,
+    "keepalives": 1,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+    "target_session_attrs": "read-write",
+    "application_name": "cis490-receiver",
+}
+#: See PostgreSQL's documentation, *Client Connection Defaults* and *Connections and Authentication*.
+_SESSION: Final = {
+    "statement_timeout": "30s",
+    "lock_timeout": "20s",
+    "idle_in_transaction_session_timeout": "60s",
+    "tcp_keepalives_idle": "10",
+    "tcp_keepalives_interval": "5",
+    "tcp_keepalives_count": "3",
+}
+
+
+class UnsafeCommitError(psycopg.OperationalError):
+    """A transaction was committed, and a failure of the server may still take it away."""
+
+
+class Database:
+    """A database of PostgreSQL, named by a URL or by libpq's ``key=value`` words. Threads may share it; a child process
+    makes connections of its own.
+
+    What is asked of it raises `DatabaseUnavailable` when there is no answer in time, `StorageFull` when its disk is
+    full, and `StorageFailed` when it refuses.
+    """
+
+    def __init__(
+        self, url: str, *, connections: int = MAX_CONNECTIONS, patience_seconds: float = PATIENCE_SECONDS
+    ) -> None:
+        self._url = url
+        self._connections = connections
+        self._patience_seconds = patience_seconds
+        self._lock = threading.Lock()
+        #: By process: what a parent opened is its own, and is not closed here.
+        self._pools: dict[int, ConnectionPool[Connection]] = {}
+
+    def read(self, sql: str, values: Sequence[object] = ()) -> list[Row]:
+        """The rows of one query. A lost connection is replaced, and the query asked again."""
+        return self._again(lambda: self._ask(sql, values))
+
+    def write(self, sql: str, values: Sequence[object] = ()) -> list[Row]:
+        """Do what may be done twice, as one transaction; gives its RETURNING. Once this returns it is on stable
+        storage."""
+        return self._again(lambda: self._ask(sql, values))
+
+    def write_once(self, sql: str, values: Sequence[object] = ()) -> list[Row]:
+        """The same for what must not be done twice: after an error it is not known whether it was done."""
+        return self._ask(sql, values)
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        """A connection for one transaction, which is committed when the block ends, and on stable storage then; what
+        the block raises undoes it. When the commit itself fails it is not known whether it was made."""
+        with database_failures(), self._pool().connection() as connection:
+            yield connection
+            _commit(connection)
+
+    def close(self) -> None:
+        """Close this process's connections; the next call makes others."""
+        with self._lock:
+            pool = self._pools.pop(os.getpid(), None)
+        if pool is not None:
+            pool.close()
+
+    def _ask(self, sql: str, values: Sequence[object]) -> list[Row]:
+        with self.transaction() as connection:
+            cursor = connection.execute(sql.encode(), values)
+            return cursor.fetchall() if cursor.description else []
+
+    def _again(self, ask: Callable[[], T]) -> T:
+        try:
+            return ask()
+        except DatabaseUnavailable as exc:
+            if not _is_lost(exc.__cause__):
+                raise
+            return ask()
+
+    def _pool(self) -> ConnectionPool[Connection]:
+        process = os.getpid()
+        with self._lock:
+            if process not in self._pools:
+                self._pools[process] = ConnectionPool(
+                    self._url,
+                    kwargs=_CONNECTING,
+                    min_size=0,
+                    max_size=self._connections,
+                    max_waiting=MAX_WAITING,
+                    timeout=self._patience_seconds,
+                    reconnect_timeout=self._patience_seconds,
+                    configure=_configure,
+                    check=ConnectionPool.check_connection,
+                    open=True,
+                    num_workers=1,
+                )
+            return self._pools[process]
+
+
+def _configure(connection: Connection) -> None:
+    settings = ", ".join(f"set_config('{name}', '{value}', false)" for name, value in _SESSION.items())
+    connection.execute(f"SELECT {settings}".encode())
+    connection.commit()
+
+
+def _commit(connection: Connection) -> None:
+    """Commit, and see to it that the server waited for what it should: a wait for its standby that was broken off
+    ends in a commit with a mere warning."""
+    warnings: list[str] = []
+
+    def note(diagnostic: psycopg.errors.Diagnostic) -> None:
+        if diagnostic.severity_nonlocalized == "WARNING":
+            warnings.append(diagnostic.message_primary or "a warning")
+
+    connection.add_notice_handler(note)
+    try:
+        connection.commit()
+    finally:
+        connection.remove_notice_handler(note)
+    if warnings:
+        raise UnsafeCommitError(f"the commit may not be safe: {warnings[0]}")
+
+
+def _is_lost(cause: BaseException | None) -> bool:
+    """Whether a connection broke under a statement, and not that the server refused or was not to be reached."""
+    lost = psycopg.errors.AdminShutdown | psycopg.errors.CrashShutdown
+    return isinstance(cause, lost) or type(cause) is psycopg.OperationalError

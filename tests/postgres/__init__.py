@@ -1,0 +1,1 @@
+"""PostgreSQL itself: its schema, and connections that break."""

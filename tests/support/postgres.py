@@ -1,0 +1,125 @@
+"""A PostgreSQL server of this test process alone, on a unix socket, and databases in it."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import itertools
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+import psycopg
+
+from cis490_receiver.postgres import schema
+
+_PROGRAMS: Final = Path("/usr/lib/postgresql/15/bin")
+_PATIENCE_SECONDS: Final = 60.0
+_NUMBERS: Final = itertools.count(1)
+
+
+class Server:
+    """One server; `options` go to its command line. Never started as root, who may not."""
+
+    def __init__(self, *options: str) -> None:
+        # Syncs are asked for as in earnest, and cost nothing in memory.
+        memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+        self._folder = Path(tempfile.mkdtemp(prefix="cis490-postgres-", dir=memory))
+        self._options = options
+        self._user: dict[str, Any] = {}
+        if os.geteuid() == 0:
+            shutil.chown(self._folder, "postgres", "postgres")
+            self._user = {"user": "postgres", "group": "postgres", "extra_groups": []}
+        arguments = ["--no-sync", "--auth=trust", "--username=owner", "--encoding=UTF8", "--locale=C.UTF-8"]
+        subprocess.run(
+            [_PROGRAMS / "initdb", *arguments, self._folder / "data"],
+            check=True,
+            stdout=subprocess.DEVNULL,
+            cwd="/",
+            **self._user,
+        )
+        self._process: subprocess.Popen[bytes] | None = None
+        atexit.register(self.remove)
+        self.start()
+
+    def start(self, *options: str) -> None:
+        """Start it, and wait until it answers."""
+        settings = [
+            f"-cunix_socket_directories={self._folder}",
+            "-clisten_addresses=",
+            "-cshared_buffers=16MB",
+        ]
+        settings += [f"-c{option}" for option in (*self._options, *options)]
+        with open(self._folder / "log", "ab") as log:
+            self._process = subprocess.Popen(
+                # It ends when this process does, however that ends.
+                [
+                    "setpriv",
+                    "--pdeathsig",
+                    "QUIT",
+                    _PROGRAMS / "postgres",
+                    "-D",
+                    self._folder / "data",
+                    *settings,
+                ],
+                stdout=log,
+                stderr=log,
+                cwd="/",
+                **self._user,
+            )
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        while True:
+            with contextlib.suppress(psycopg.OperationalError):
+                self.ask("SELECT 1")
+                return
+            assert time.monotonic() < deadline and self._process.poll() is None, self._log()
+            time.sleep(0.02)
+
+    def kill(self) -> None:
+        """End it at once, with every connection, as ``kill -9`` of all of it does; nothing is written any more."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGQUIT)
+        self._process.wait(_PATIENCE_SECONDS)
+
+    def url(self, schema_name: str = "public") -> str:
+        """What `Database` and libpq know it by."""
+        return f"host={self._folder} user=owner dbname=postgres options=-csearch_path={schema_name}"
+
+    def ask(self, sql: str, url: str | None = None) -> list[tuple[Any, ...]]:
+        """The rows of a statement, which is committed."""
+        with psycopg.connect(url or self.url(), autocommit=True) as connection:
+            cursor = connection.execute(sql.encode())
+            return cursor.fetchall() if cursor.description else []
+
+    def empty(self) -> str:
+        """The URL of a place without tables that nobody else uses."""
+        name = f"test_{next(_NUMBERS)}"
+        self.ask(f"CREATE SCHEMA {name}")
+        return self.url(name)
+
+    def migrated(self) -> str:
+        """The same, with our tables in it."""
+        url = self.empty()
+        schema.migrate(url)
+        return url
+
+    def remove(self) -> None:
+        """Stop it and delete all that it kept."""
+        if self._process is not None and self._process.poll() is None:
+            self.kill()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _log(self) -> str:
+        return (self._folder / "log").read_text(errors="replace")
+
+
+@cache
+def shared() -> Server:
+    """The server of all tests in this process that leave it running."""
+    return Server()
