@@ -16,7 +16,7 @@ class MuteFile:
     """See `state.base.notes.Mutes`."""
 
     def __init__(self, data_dir: Path) -> None:
-        self._notes = NoteFile(data_dir / MUTES_FILE, _parse)
+        self._notes = NoteFile(data_dir / MUTES_FILE, parse_mute)
 
     def active(self, now_ns: int) -> dict[str, Mute]:
         """See `Mutes.active`."""
@@ -44,5 +44,6 @@ def _in_force(mutes: Mapping[str, Mute], now_ns: int) -> dict[str, Mute]:
     return {host_id: mute for host_id, mute in mutes.items() if mute.until_ns > now_ns}
 
 
-def _parse(item: Mapping[str, Any]) -> Mute:
+def parse_mute(item: Mapping[str, Any]) -> Mute:
+    """The mute in a JSON object. ValueError when it is none."""
     return Mute(host_in(item), time_in(item, "until_ns"), text_in(item, "why"))

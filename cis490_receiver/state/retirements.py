@@ -16,7 +16,7 @@ class RetirementFile:
     """See `state.base.notes.Retirements`."""
 
     def __init__(self, data_dir: Path) -> None:
-        self._notes = NoteFile(data_dir / RETIRED_FILE, _parse)
+        self._notes = NoteFile(data_dir / RETIRED_FILE, parse_retirement)
 
     def all(self) -> dict[str, Retirement]:
         """See `Retirements.all`."""
@@ -31,6 +31,7 @@ class RetirementFile:
         self._notes.change(lambda notes: {name: note for name, note in notes.items() if name != host_id})
 
 
-def _parse(item: Mapping[str, Any]) -> Retirement:
+def parse_retirement(item: Mapping[str, Any]) -> Retirement:
+    """The retirement in a JSON object. ValueError when it is none."""
     last = None if item.get("last_stored_at_ns") is None else time_in(item, "last_stored_at_ns")
     return Retirement(host_in(item), time_in(item, "at_ns"), last, text_in(item, "why"))

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from cis490_receiver.backends import Backends
-from tests.contract.places import IMPLEMENTATIONS, Place
+from tests.contract.places import IMPLEMENTATIONS, IN_POSTGRES, Place, Postgres, database_of
 
 
-@pytest.fixture(params=IMPLEMENTATIONS, ids=lambda kind: kind.__name__.lower())
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
-    made: Place = request.param(tmp_path / "data")
-    return made
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "place" in metafunc.fixturenames:
+        kept = metafunc.module.__name__.rpartition(".")[2]
+        names = [name for name in IMPLEMENTATIONS if name != "postgres" or kept in IN_POSTGRES]
+        metafunc.parametrize("place", names, indirect=True)
+
+
+@pytest.fixture
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
+    made = IMPLEMENTATIONS[request.param](tmp_path / "data")
+    yield made
+    if isinstance(made, Postgres):
+        database_of(made.url).close()
 
 
 @pytest.fixture

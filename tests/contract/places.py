@@ -5,15 +5,25 @@ from __future__ import annotations
 import hashlib
 import multiprocessing
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any, Final, Protocol
 
 from cis490_receiver.backends import Backends, open_backends
 from cis490_receiver.config import Settings
 from cis490_receiver.models import Episode, EpisodeKey, Upload
+from cis490_receiver.postgres.pool import Database
 from cis490_receiver.stamps import Stamps
+from cis490_receiver.state.postgres.alerts import PostgresAlerts
+from cis490_receiver.state.postgres.gate_list import PostgresGateList
+from cis490_receiver.state.postgres.marks import PostgresHeartbeat, PostgresMemo
+from cis490_receiver.state.postgres.notes import PostgresMutes, PostgresRetirements
+from cis490_receiver.state.postgres.outbox import PostgresOutbox
+from cis490_receiver.state.postgres.signing_in import PostgresCodes, PostgresSessionKey
+from cis490_receiver.state.postgres.tokens import PostgresTokens
 from cis490_receiver.storage.base import EpisodeStore, Incoming
+from tests.support import postgres
 
 NOW_NS: Final = 1_800_000_000 * 10**9
 SECOND_NS: Final = 10**9
@@ -42,7 +52,48 @@ class Local:
         return open_backends(Settings(data_dir=self.folder, tokens_file=tokens, disk_reserve_bytes=0))
 
 
-IMPLEMENTATIONS: Final[tuple[Callable[[Path], Place], ...]] = (Local,)
+@dataclass(frozen=True)
+class Postgres:
+    """What PostgreSQL keeps for many machines, and the local disk for the rest."""
+
+    folder: Path
+    url: str
+
+    @classmethod
+    def make(cls, folder: Path) -> Postgres:
+        """A new one, with nothing in it."""
+        return cls(folder, postgres.shared().migrated())
+
+    def open(self) -> Backends:
+        """See `Place.open`."""
+        database = database_of(self.url)
+        return replace(
+            Local(self.folder).open(),
+            alerts=PostgresAlerts(database),
+            outbox=PostgresOutbox(database),
+            mutes=PostgresMutes(database),
+            retirements=PostgresRetirements(database),
+            heartbeat=PostgresHeartbeat(database),
+            faults=PostgresMemo(database, "faults"),
+            verify_place=PostgresMemo(database, "verify"),
+            gate_list=PostgresGateList(database),
+            tokens=PostgresTokens(database),
+            session_key=PostgresSessionKey(database),
+            codes=PostgresCodes(database),
+        )
+
+
+@cache
+def database_of(url: str) -> Database:
+    """The connections of this process."""
+    return Database(url)
+
+
+IMPLEMENTATIONS: Final[dict[str, Callable[[Path], Place]]] = {"local": Local, "postgres": Postgres.make}
+#: The contracts, as the modules that ask for them, of what PostgreSQL can keep.
+IN_POSTGRES: Final = frozenset(
+    {"test_alerts", "test_gate_list", "test_marks", "test_notes", "test_signing_in", "test_tokens"}
+)
 
 _SPAWN: Final = multiprocessing.get_context("spawn")
 

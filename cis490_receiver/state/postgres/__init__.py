@@ -1,0 +1,1 @@
+"""The receiver's own records in PostgreSQL; needs the extra `cluster`. See `state.base`."""
