@@ -13,7 +13,6 @@ import contextlib
 import itertools
 import logging
 import os
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,6 +20,7 @@ from typing import Final
 
 from cis490_receiver.files import atomic
 from cis490_receiver.files.lines import lines_backwards
+from cis490_receiver.index.token_bucket import TokenBucket
 from cis490_receiver.logfmt import event
 from cis490_receiver.models import Rejection
 
@@ -51,7 +51,7 @@ class RejectionFile:
         self._unauthenticated = data_dir / UNAUTHENTICATED_NAME
         self._repeats = data_dir / REPEATS_NAME
         self._generation_bytes = generation_bytes
-        self._bucket = _TokenBucket(UNAUTHENTICATED_RATE, UNAUTHENTICATED_BURST, monotonic)
+        self._bucket = TokenBucket(UNAUTHENTICATED_RATE, UNAUTHENTICATED_BURST, monotonic)
 
     def record(self, rejection: Rejection) -> None:
         """See `RejectionLog.record`."""
@@ -93,24 +93,3 @@ def _facts(path: Path) -> Iterator[Rejection]:
 def previous_generation(path: Path) -> Path:
     """Where the lines before the current file's first one are."""
     return path.with_name(f"{path.stem}.1{path.suffix}")
-
-
-class _TokenBucket:
-    def __init__(self, rate: float, burst: float, monotonic: Callable[[], float]) -> None:
-        self._rate = rate
-        self._burst = burst
-        self._monotonic = monotonic
-        self._tokens = burst
-        self._at = monotonic()
-        self._lock = threading.Lock()
-
-    def take(self) -> bool:
-        """Whether one more may pass now."""
-        with self._lock:
-            now = self._monotonic()
-            self._tokens = min(self._burst, self._tokens + (now - self._at) * self._rate)
-            self._at = now
-            if self._tokens < 1:
-                return False
-            self._tokens -= 1
-            return True

@@ -28,7 +28,7 @@ HISTORY_DAYS: Final = 30
 #: More reports than one every 90 minutes for 30 days are not kept.
 HISTORY_LINES: Final = 480
 #: Nor the names of more checks of one report than these.
-_HISTORY_CHECKS: Final = 50
+HISTORY_CHECKS: Final = 50
 #: Larger reports are read again for each listing.
 _CACHED_BYTES: Final = 64 * 1024
 
@@ -72,7 +72,7 @@ class ReportFolder:
         report = Report(host_id, wall_time(now_ns), doctor)
         try:
             atomic.replace_file(self._path(host_id), report.to_json())
-            failed = tuple(failed_checks(doctor)[:_HISTORY_CHECKS])
+            failed = tuple(failed_checks(doctor)[:HISTORY_CHECKS])
             self._note(host_id, PastReport(report.received_at_wall, now_ns, failed))
         except OSError as exc:
             kind = StorageFull if exc.errno in atomic.NO_SPACE else StorageFailed
@@ -92,7 +92,7 @@ class ReportFolder:
             lines = self._history_path(host_id).read_bytes().splitlines()
         except FileNotFoundError:
             return []
-        return [past for line in lines if (past := _past(line)) is not None]
+        return [past for line in lines if (past := parse_past(line)) is not None]
 
     def all_json(self) -> Iterator[bytes]:
         """See `ReportStore.all_json`."""
@@ -152,7 +152,8 @@ class ReportFolder:
         return self._history / f"{host_id}.jsonl"
 
 
-def _past(line: bytes) -> PastReport | None:
+def parse_past(line: bytes) -> PastReport | None:
+    """The line of a history; None when it is none."""
     try:
         data = i_json.loads(line)
         wall, ns, failed = data["received_at_wall"], data["received_at_ns"], data["failed"]

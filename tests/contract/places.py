@@ -12,6 +12,9 @@ from typing import Any, Final, Protocol
 
 from cis490_receiver.backends import Backends, open_backends
 from cis490_receiver.config import Settings
+from cis490_receiver.index.postgres.rejections import PostgresRejections
+from cis490_receiver.index.postgres.reports import PostgresReports
+from cis490_receiver.index.postgres.withdrawals import PostgresWithdrawals
 from cis490_receiver.models import Episode, EpisodeKey, Upload
 from cis490_receiver.postgres.pool import Database
 from cis490_receiver.stamps import Stamps
@@ -78,6 +81,9 @@ class Postgres:
             verify_place=PostgresMemo(database, "verify"),
             gate_list=PostgresGateList(database),
             tokens=PostgresTokens(database),
+            rejections=PostgresRejections(database),
+            reports=PostgresReports(database),
+            withdrawals=PostgresWithdrawals(database),
             session_key=PostgresSessionKey(database),
             codes=PostgresCodes(database),
         )
@@ -92,7 +98,17 @@ def database_of(url: str) -> Database:
 IMPLEMENTATIONS: Final[dict[str, Callable[[Path], Place]]] = {"local": Local, "postgres": Postgres.make}
 #: The contracts, as the modules that ask for them, of what PostgreSQL can keep.
 IN_POSTGRES: Final = frozenset(
-    {"test_alerts", "test_gate_list", "test_marks", "test_notes", "test_signing_in", "test_tokens"}
+    {
+        "test_alerts",
+        "test_gate_list",
+        "test_marks",
+        "test_notes",
+        "test_rejections",
+        "test_reports",
+        "test_signing_in",
+        "test_tokens",
+        "test_withdrawals",
+    }
 )
 
 _SPAWN: Final = multiprocessing.get_context("spawn")

@@ -1,0 +1,1 @@
+"""Rejections, reports and withdrawals in PostgreSQL; needs the extra `cluster`. See `index.base`."""
