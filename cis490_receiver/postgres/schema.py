@@ -17,6 +17,7 @@ import psycopg
 
 from cis490_receiver.errors import ConfigError
 from cis490_receiver.postgres.failures import reason_of
+from cis490_receiver.postgres.grants import grant
 
 OLDEST_SERVER: Final = 15
 _WAIT_SECONDS: Final = 60
@@ -54,11 +55,12 @@ def newest() -> int:
     return migrations()[-1].number
 
 
-def migrate(url: str) -> list[Migration]:
-    """Bring the schema up to `newest`; gives the steps that were missing. Of several at once one works.
+def migrate(url: str, role: str | None = None) -> list[Migration]:
+    """Bring the schema up to `newest`; gives the steps that were missing. Of several at once one works. `role` is then
+    given what a receiver needs, and no more.
 
     Raises:
-        ConfigError: the database cannot be used, or its schema is newer.
+        ConfigError: the database cannot be used, or its schema is newer, or there is no such role.
     """
     with _connected(url) as connection:
         check_server(connection)
@@ -73,6 +75,8 @@ def migrate(url: str) -> list[Migration]:
                 connection.execute(
                     b"INSERT INTO schema_migrations (number, name) VALUES (%s, %s)", (step.number, step.name)
                 )
+        if role is not None:
+            grant(connection, role)
         return missing
 
 

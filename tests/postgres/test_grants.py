@@ -1,0 +1,105 @@
+"""`postgres.grants`: receivers can do their work, and take nothing away that was acknowledged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+
+from cis490_receiver.errors import ConfigError
+from cis490_receiver.index.postgres.rejections import PostgresRejections
+from cis490_receiver.index.postgres.reports import PostgresReports
+from cis490_receiver.index.postgres.withdrawals import PostgresWithdrawals
+from cis490_receiver.postgres import schema
+from cis490_receiver.postgres.grants import PRIVILEGES
+from cis490_receiver.postgres.pool import Database
+from cis490_receiver.state.base.alerts import Verdict
+from cis490_receiver.state.base.notes import Mute
+from cis490_receiver.state.postgres.alerts import PostgresAlerts
+from cis490_receiver.state.postgres.marks import PostgresHeartbeat
+from cis490_receiver.state.postgres.notes import PostgresMutes
+from cis490_receiver.state.postgres.outbox import PostgresOutbox
+from cis490_receiver.state.postgres.signing_in import PostgresCodes, PostgresSessionKey
+from cis490_receiver.state.postgres.tokens import PostgresTokens
+from tests.contract.places import NOW_NS
+from tests.contract.test_alerts import alert
+from tests.contract.test_rejections import fact
+from tests.contract.test_tokens import add
+from tests.contract.test_withdrawals import item
+from tests.support import postgres
+
+ROLE = "receiver"
+
+
+@pytest.fixture
+def owner() -> str:
+    """The URL of the role that owns the tables."""
+    server = postgres.shared()
+    url = server.empty()
+    if not server.ask(f"SELECT 1 FROM pg_roles WHERE rolname = '{ROLE}'"):
+        server.ask(f"CREATE ROLE {ROLE} LOGIN")
+    schema.migrate(url, ROLE)
+    return url
+
+
+@pytest.fixture
+def receiver(owner: str) -> Iterator[str]:
+    """The URL of the role that receivers run as."""
+    yield owner.replace("user=owner", f"user={ROLE}")
+
+
+def test_a_receiver_can_do_all_of_its_work(receiver: str) -> None:
+    schema.check(receiver)
+    database = Database(receiver)
+    alerts, codes = PostgresAlerts(database), PostgresCodes(database)
+    alerts.update(lambda before, noted: Verdict((alert(0),), {("host", "s0"): "then"}))
+    assert alerts.lasting() and PostgresOutbox(database).deliver(lambda alerts: True, after_ns=0)
+    PostgresHeartbeat(database).beat()
+    mutes = PostgresMutes(database)
+    mutes.set(Mute("a", NOW_NS + 1, ""), NOW_NS)
+    assert mutes.end("a", NOW_NS)
+    add(PostgresTokens(database), "a")
+    assert codes.take(codes.make("a", "0" * 64, NOW_NS), NOW_NS) is not None
+    assert PostgresSessionKey(database).load() == PostgresSessionKey(database).load()
+    rejections = PostgresRejections(database, most=1)
+    rejections.record(fact(0))
+    assert list(rejections.since(0)) == [fact(0)]
+    for _ in range(2):
+        PostgresReports(database).put("a", {}, NOW_NS)
+    PostgresWithdrawals(database).append([item(1)])
+    assert list(PostgresWithdrawals(database).items()) == [item(1)]
+    database.close()
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "DROP TABLE withdrawals",
+        "TRUNCATE withdrawals",
+        "DELETE FROM withdrawals",
+        "UPDATE withdrawals SET line = ''",
+        "DELETE FROM documents",
+        "UPDATE schema_migrations SET number = 9",
+        "CREATE TABLE mine (a int)",
+    ],
+)
+def test_a_receiver_can_take_nothing_away(receiver: str, statement: str) -> None:
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        postgres.shared().ask(statement, receiver)
+
+
+def test_every_table_has_its_line(owner: str) -> None:
+    tables = postgres.shared().ask(
+        "SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = current_schema()::regnamespace",
+        owner,
+    )
+    assert {name for (name,) in tables} == set(PRIVILEGES)
+
+
+@pytest.mark.parametrize(
+    ("role", "why"), [("nobody-at-all", "there is no role"), ("owner", "can do everything")]
+)
+def test_a_role_that_cannot_be_bound_is_refused(owner: str, role: str, why: str) -> None:
+    with pytest.raises(ConfigError, match=why):
+        schema.migrate(owner, role)
