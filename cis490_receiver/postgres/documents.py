@@ -7,7 +7,8 @@ from typing import Final
 
 from cis490_receiver.postgres.pool import Database
 
-_PUT: Final = """
+#: Values: the name and the text.
+PUT: Final = """
 INSERT INTO documents (name, content) VALUES (%s, %s)
 ON CONFLICT (name) DO UPDATE SET content = excluded.content, version = documents.version + 1
 """
@@ -36,7 +37,7 @@ class Document:
 
     def write(self, content: str) -> None:
         """Put `content` in the place of the text before. Once this returns it is on stable storage."""
-        self._database.write(_PUT, (self._name, content))
+        self._database.write(PUT, (self._name, content))
 
     def change(self, change: Callable[[str], str]) -> None:
         """Put what `change` makes of the text ("" when there is none) in its place. Changes at once follow one another;
@@ -48,4 +49,4 @@ class Document:
             row = connection.execute(
                 b"SELECT content FROM documents WHERE name = %s FOR UPDATE", (self._name,)
             ).fetchone()
-            connection.execute(_PUT.encode(), (self._name, change(row[0] if row else "")))
+            connection.execute(PUT.encode(), (self._name, change(row[0] if row else "")))

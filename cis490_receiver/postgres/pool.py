@@ -29,7 +29,7 @@ MAX_WAITING: Final = 256
 #: How long to wait for a connection that can be used, in seconds.
 PATIENCE_SECONDS: Final = 5.0
 #: See libpq, *Parameter Key Words*: a peer that is gone without a word is noticed within about 30 s.
-_CONNECTING: Final = {
+_CONNECTING: Final[dict[str, Any]] = {
     "connect_timeout": 5,
     "keepalives": 1,
     "keepalives_idle": 10,
@@ -91,7 +91,21 @@ class Database:
         the block raises undoes it. When the commit itself fails it is not known whether it was made."""
         with database_failures(), self._pool().connection() as connection:
             yield connection
-            _commit(connection)
+            commit(connection)
+
+    def connect(self) -> Connection:
+        """A connection that is the caller's alone, and closed by the caller.
+
+        Raises:
+            psycopg.Error: there is none to be had.
+        """
+        connection = psycopg.connect(self._url, **_CONNECTING)
+        try:
+            _configure(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
 
     def close(self) -> None:
         """Close this process's connections; the next call makes others."""
@@ -139,7 +153,7 @@ def _configure(connection: Connection) -> None:
     connection.commit()
 
 
-def _commit(connection: Connection) -> None:
+def commit(connection: Connection) -> None:
     """Commit, and see to it that the server waited for what it should: a wait for its standby that was broken off
     ends in a commit with a mere warning."""
     warnings: list[str] = []

@@ -20,6 +20,7 @@ from cis490_receiver.postgres.pool import Database
 from cis490_receiver.stamps import Stamps
 from cis490_receiver.state.postgres.alerts import PostgresAlerts
 from cis490_receiver.state.postgres.gate_list import PostgresGateList
+from cis490_receiver.state.postgres.inspections import PostgresInspections
 from cis490_receiver.state.postgres.marks import PostgresHeartbeat, PostgresMemo
 from cis490_receiver.state.postgres.notes import PostgresMutes, PostgresRetirements
 from cis490_receiver.state.postgres.outbox import PostgresOutbox
@@ -80,6 +81,7 @@ class Postgres:
             faults=PostgresMemo(database, "faults"),
             verify_place=PostgresMemo(database, "verify"),
             gate_list=PostgresGateList(database),
+            inspections=PostgresInspections(database),
             tokens=PostgresTokens(database),
             rejections=PostgresRejections(database),
             reports=PostgresReports(database),
@@ -101,6 +103,7 @@ IN_POSTGRES: Final = frozenset(
     {
         "test_alerts",
         "test_gate_list",
+        "test_inspections",
         "test_marks",
         "test_notes",
         "test_rejections",

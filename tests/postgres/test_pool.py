@@ -11,7 +11,9 @@ import pytest
 
 from cis490_receiver.errors import DatabaseUnavailable, StorageFailed
 from cis490_receiver.postgres.pool import Database
+from cis490_receiver.state.base.inspections import Inspected, Mark
 from cis490_receiver.state.base.notes import Retirement
+from cis490_receiver.state.postgres.inspections import PostgresInspections
 from cis490_receiver.state.postgres.notes import PostgresRetirements
 from tests.support import postgres
 from tests.support.postgres import Server
@@ -126,3 +128,19 @@ def test_a_child_has_connections_of_its_own(database: Database) -> None:
     os.close(reading)
     os.close(writing)
     assert backend(database) == before
+
+
+def test_who_lost_a_lock_writes_nothing_by_it(database: Database) -> None:
+    inspections, known = PostgresInspections(database), Inspected(Mark("generation"))
+    with inspections.alone_or_not() as alone:
+        assert alone
+        inspections.write(known)
+        postgres.shared().ask(
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_locks"
+            " WHERE locktype = 'advisory' AND pid <> pg_backend_pid()"
+        )
+        with PostgresInspections(database).alone_or_not() as other:
+            assert other
+        with pytest.raises(DatabaseUnavailable):
+            inspections.write(Inspected(Mark("later")))
+    assert inspections.read() == known
