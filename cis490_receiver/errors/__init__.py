@@ -59,6 +59,7 @@ from cis490_receiver.errors.receiver import (
     RangeNotSatisfiable,
     StorageFailed,
     StorageFull,
+    StoreUnavailable,
 )
 from cis490_receiver.errors.uploads import (
     BadContentType,
@@ -120,6 +121,7 @@ __all__ = [
     "ShaMismatch",
     "StorageFailed",
     "StorageFull",
+    "StoreUnavailable",
     "TooManyTries",
     "TooManyUploads",
     "UnsupportedTusVersion",

@@ -46,6 +46,17 @@ class DatabaseUnavailable(StorageFailed):
     )
 
 
+class StoreUnavailable(StorageFailed):
+    """The object store of a receiver that is one of many did not answer in time, or said that it cannot now."""
+
+    code = "store-unavailable"
+    default_message = "the receiver cannot reach its object store; try again later"
+    what_to_do = (
+        "Keep the episode and send it again after a minute; the receiver goes on by itself when its object "
+        "store is back."
+    )
+
+
 class EpisodeDamaged(ReceiverError):
     """What is stored is visibly not what was acknowledged. It stays as it is until somebody looks at it."""
 
