@@ -1,0 +1,196 @@
+"""A body on its way into one object, in parts and in bounded memory.
+
+A body of one part is one request, made when the body is whole. From the second part on, a thread of its own sends
+them while the caller receives and hashes the next: a part is being filled, one waits, and `IN_FLIGHT` are on their
+way. Nothing of an upload in parts can be seen before it is completed; one that is cut is aborted. One
+whose store failed may leave its parts there: the rule AbortIncompleteMultipartUpload of the bucket takes them away.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import queue
+import threading
+from collections.abc import Iterator
+from typing import Final
+
+from cis490_receiver.errors import StorageFailed
+from cis490_receiver.storage.object_client import ObjectClient, object_errors
+from cis490_receiver.storage.object_reading import sha256_of_object
+
+#: The length of a part, in bytes; a store wants at least 5 MiB of each but the last.
+PART_BYTES: Final = 8 << 20
+IN_FLIGHT: Final = 2
+#: How much is lent at a time, in bytes.
+LEND_BYTES: Final = 1 << 20
+
+
+class _Cut(Exception):
+    """The body will not be whole: the upload is to be aborted."""
+
+
+class ObjectWriter:
+    """Hashes a body and sends it to `object_key`. One thread at a time may use it."""
+
+    def __init__(self, client: ObjectClient, object_key: str) -> None:
+        self._client = client
+        self._object_key = object_key
+        self._hash = hashlib.sha256()
+        self._part = bytearray(PART_BYTES)
+        self._filled = 0
+        self._sender: _Sender | None = None
+        self._is_sent = False
+        self.size_bytes = 0
+
+    @property
+    def is_sent(self) -> bool:
+        """Whether the object is there as a whole, and is what was committed."""
+        return self._is_sent
+
+    def lend(self) -> memoryview:
+        """A buffer to fill.
+
+        Raises:
+            StorageFailed: an earlier part could not be sent.
+        """
+        if self._filled == PART_BYTES:
+            self._hand_over()
+        return memoryview(self._part)[self._filled : self._filled + LEND_BYTES]
+
+    def commit(self, count: int) -> None:
+        """Hash the first `count` bytes of the lent buffer, and send them, now or soon."""
+        with memoryview(self._part) as view:
+            self._hash.update(view[self._filled : self._filled + count])
+        self._filled += count
+        self.size_bytes += count
+
+    def hexdigest(self) -> str:
+        """SHA-256 of everything that was committed, as 64 hex digits."""
+        return self._hash.hexdigest()
+
+    def small(self) -> bytes | None:
+        """The whole body, where it has no second part and was not sent; else None."""
+        return None if self._sender or self._is_sent else bytes(memoryview(self._part)[: self._filled])
+
+    def finish(self) -> None:
+        """Send what is left, and find the object to be what was committed. Nothing more may be committed.
+
+        Raises:
+            StorageFailed: it is not, or that cannot be told.
+        """
+        if self._is_sent:
+            return
+        last = memoryview(self._part)[: self._filled]
+        if self._sender is None:
+            answered = self._client.put_small(self._object_key, last)
+            expected = hashlib.md5(last, usedforsecurity=False).hexdigest()
+        else:
+            if self._filled:
+                self._sender.send(last)
+            answered = self._sender.complete()
+            expected = self._sender.expected_tag()
+        self._part = bytearray()
+        self._filled = 0
+        self._check(answered, expected)
+        self._is_sent = True
+
+    def close(self) -> None:
+        """Abort what is not complete."""
+        if self._sender is not None:
+            self._sender.abort()
+        self._part = bytearray()
+
+    def _hand_over(self) -> None:
+        if self._sender is None:
+            self._sender = _Sender(self._client, self._object_key)
+        self._sender.send(memoryview(self._part))
+        self._part = bytearray(PART_BYTES)
+        self._filled = 0
+
+    def _check(self, answered: str | None, expected: str) -> None:
+        """Many stores make the entity tag from the MD5 of what came. One that equals ours proves that every byte came;
+        where it does not (another kind of tag, an encrypted bucket), the object is read back."""
+        if self._client.size_of(self._object_key) != self.size_bytes:
+            raise StorageFailed from ValueError("the object has not the length that was sent")
+        if answered is not None and answered.strip('"') == expected:
+            return
+        if sha256_of_object(self._client, self._object_key, self.size_bytes) != self.hexdigest():
+            raise StorageFailed from ValueError("the object is not what was sent")
+
+
+class _Sender:
+    """Sends parts in order, in a thread of its own."""
+
+    def __init__(self, client: ObjectClient, object_key: str) -> None:
+        self._client = client
+        self._object_key = object_key
+        self._parts: queue.SimpleQueue[memoryview | _Cut | None] = queue.SimpleQueue()
+        self._room = threading.Semaphore(1)
+        self._tags: list[bytes] = []
+        self._answered: str | None = None
+        self._failure: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name="object-writer", daemon=True)
+        self._thread.start()
+
+    def send(self, part: memoryview) -> None:
+        """Send `part`, which nobody changes any more, when there is room for it.
+
+        Raises:
+            StorageFailed: an earlier one could not be sent.
+        """
+        self._room.acquire()
+        if self._failure is not None:
+            self._room.release()
+            raise self._failure
+        self._parts.put(part)
+
+    def complete(self) -> str | None:
+        """Make an object of the parts; gives the entity tag that the store answers.
+
+        Raises:
+            StorageFailed: it could not be done.
+        """
+        self._parts.put(None)
+        self._thread.join()
+        if self._failure is not None:
+            raise self._failure
+        return self._answered
+
+    def abort(self) -> None:
+        """Let nothing come of it, if it is not complete; waits until the store knows."""
+        self._parts.put(_Cut())
+        self._thread.join()
+
+    def expected_tag(self) -> str:
+        """The entity tag of an object in parts, where a store makes it from MD5: that of the parts' own, with how
+        many they are."""
+        whole = hashlib.md5(b"".join(self._tags), usedforsecurity=False)
+        return f"{whole.hexdigest()}-{len(self._tags)}"
+
+    def _run(self) -> None:
+        import obstore
+
+        try:
+            with object_errors("put"):
+                result = obstore.put(
+                    self._client.store,
+                    self._object_key,
+                    self._next_parts(),
+                    use_multipart=True,
+                    chunk_size=PART_BYTES,
+                    max_concurrency=IN_FLIGHT,
+                )
+            self._answered = result["e_tag"]
+        except _Cut:
+            pass
+        except BaseException as exc:
+            self._failure = exc
+            self._room.release()
+
+    def _next_parts(self) -> Iterator[memoryview]:
+        while (part := self._parts.get()) is not None:
+            if isinstance(part, _Cut):
+                raise part
+            self._room.release()
+            self._tags.append(hashlib.md5(part, usedforsecurity=False).digest())
+            yield part

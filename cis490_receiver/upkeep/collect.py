@@ -1,0 +1,74 @@
+"""Take away what uploads left behind in an object store: their notes, and then their objects.
+
+The note goes first (`storage.base.placements`). Whatever happens after that, nobody can make an episode of the object;
+an object whose note is gone and that could not be deleted is found by `orphans`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from cis490_receiver.errors import StorageFailed
+from cis490_receiver.logfmt import event
+from cis490_receiver.storage.base.placements import Listed, Objects, Placements
+
+log = logging.getLogger(__name__)
+
+#: Younger than this, an upload may be under way still, in seconds: a day, longer than any takes.
+PATIENCE_SECONDS: Final = 86400
+#: How many objects are asked about at a time.
+_CHUNK: Final = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """What was done: how many objects were deleted, and how many notes went whose object could not be."""
+
+    deleted: int
+    failed: int
+
+
+def collect(objects: Objects, placements: Placements, *, before_ns: int) -> Collected:
+    """Delete the objects of uploads that were begun before `before_ns` and never became an episode. Safe beside
+    writers, and beside others that collect.
+
+    Args:
+        objects: where the objects are.
+        placements: what is known of them.
+        before_ns: nanoseconds since the epoch, longer ago than the longest upload takes. A writer that is slower
+            still finds its note gone and fails, so that its sender sends it again.
+
+    Raises:
+        StorageFailed: the notes cannot be read, or not be taken away.
+    """
+    deleted = failed = 0
+    for object_key in placements.abandoned(before_ns):
+        if not placements.release(object_key):
+            # Its writer was not dead, and has made an episode of it.
+            continue
+        try:
+            objects.delete(object_key)
+        except StorageFailed as exc:
+            failed += 1
+            log.error(event("orphan-left", file=object_key, reason=exc.reason.partition("\n")[0]))
+            continue
+        deleted += 1
+        log.info(event("discarded-upload", file=object_key))
+    return Collected(deleted, failed)
+
+
+def orphans(objects: Objects, placements: Placements, *, before_ns: int) -> Iterator[Listed]:
+    """The objects that were written before `before_ns` and of which nothing is known. They are told, and not deleted:
+    after a database was restored from a backup they may be all that is left of an episode.
+
+    Raises:
+        StorageFailed: they cannot be listed, or not be asked about.
+    """
+    old = (found for found in objects.list() if found.modified_ns < before_ns)
+    while chunk := list(itertools.islice(old, _CHUNK)):
+        unknown = placements.unknown([found.object_key for found in chunk])
+        yield from (found for found in chunk if found.object_key in unknown)
