@@ -18,7 +18,7 @@ from io import FileIO
 from pathlib import Path
 from typing import Final, Protocol
 
-from cis490_receiver import protocol
+from cis490_receiver import errors, protocol
 from cis490_receiver.client.transport import Transport
 from cis490_receiver.http_client import exchange, failures
 from cis490_receiver.http_client.reply import Reply
@@ -31,6 +31,15 @@ _TRIES: Final = 3
 #: How long an offer, or that there is none, is believed.
 _OFFER_SECONDS: Final = 3600.0
 _TUS: Final = {"Tus-Resumable": protocol.TUS_VERSION}
+#: What the receiver says of requests that this program does not send.
+_SPOILT: Final = frozenset(
+    {
+        errors.UnsupportedTusVersion.code,
+        errors.BadUploadHeader.code,
+        errors.BadContentType.code,
+        errors.UploadOverrun.code,
+    }
+)
 #: The receiver does not know the upload, or not any more.
 _GONE: Final = frozenset({404, 410})
 #: With these it has ended, one way or the other.
@@ -128,8 +137,8 @@ class Pieces:
             after = os.fstat(stream.fileno())
         if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
             raise failures.FileChanged
-        if reply.status in _NO_WAY and not reply.says("code"):
-            # Something before the receiver does not let it through.
+        if (reply.status in _NO_WAY and not reply.says("code")) or reply.says("code") in _SPOILT:
+            # Something before the receiver does not let it through, or not as it was sent.
             self._offered = (time.monotonic(), False)
             return self._transport.put_file(path, url_path, headers, sent=sent)
         return reply

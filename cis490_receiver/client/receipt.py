@@ -24,9 +24,11 @@ class Verdict(enum.Enum):
 #: Statuses with which the receiver refuses for good.
 FINAL: Final = frozenset({400, 409, 412, 422})
 #: Codes under these statuses that speak of this one try, or that come from a proxy.
-AGAIN: Final = frozenset({"bad-request", "body-malformed", "body-truncated", "proxy-refused", "sha-mismatch"})
+AGAIN: Final = frozenset(
+    {"bad-request", "body-malformed", "body-truncated", "offset-mismatch", "proxy-refused", "sha-mismatch"}
+)
 #: Statuses that speak of this one request and say nothing of the next.
-OF_ONE_FILE: Final = frozenset({400, 404, 405, 408, 409, 411, 412, 413, 414, 422, 431})
+OF_ONE_FILE: Final = frozenset({400, 404, 405, 408, 409, 410, 411, 412, 413, 414, 422, 423, 431})
 
 
 def judge(reply: Reply, sha256: str) -> Verdict:

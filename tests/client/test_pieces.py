@@ -31,6 +31,8 @@ class Wire:
         self.cuts: list[int] = []
         self.passed = 0
         self.refused: set[bytes] = set()
+        #: What a request's head says, and what comes out of it.
+        self.spoils: tuple[bytes, bytes] = (b"", b"")
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
@@ -55,7 +57,8 @@ class Wire:
             with socket.create_connection(("127.0.0.1", self.to_port)) as server:
                 threading.Thread(target=_pump, args=(server, client), daemon=True).start()
                 left = self.cuts.pop(0) if head.startswith(b"PATCH") and self.cuts else 1 << 40
-                server.sendall(head)
+                said, becomes = self.spoils
+                server.sendall(head.replace(said, becomes) if said else head)
                 while data := client.recv(65536):
                     server.sendall(data[:left])
                     self.passed += len(data[:left])
@@ -147,3 +150,29 @@ def test_where_there_is_no_way_for_pieces_the_whole_goes(
     lab.record("run-1", archive)
     assert lab.run("cis490-shipper", "run", "--once").stdout.startswith("1 shipped")
     assert receiver.stored() == {("lab-1", "run-1.tar.zst"): archive.data}
+
+
+@pytest.mark.parametrize(
+    "header", [b"Tus-Resumable: 1.0.0\r\n", b"Content-Type: application/offset+octet-stream\r\n"]
+)
+def test_the_whole_goes_where_a_proxy_drops_the_headers_of_pieces(
+    receiver: Receiver, wire: Wire, tmp_path: Path, header: bytes
+) -> None:
+    lab, archive = lab_behind(wire, tmp_path / "lab"), make_episode(6, size=SIZE)
+    wire.spoils = (header, b"")
+    lab.record("run-1", archive)
+    done = lab.run("cis490-shipper", "run", "--once")
+    assert done.stdout == "1 shipped, 0 refused, 0 left in the spool\n", done.stderr
+    assert receiver.stored() == {("lab-1", "run-1.tar.zst"): archive.data}
+
+
+def test_a_dispute_about_the_offset_refuses_no_episode(
+    receiver: Receiver, wire: Wire, tmp_path: Path
+) -> None:
+    lab, archive = lab_behind(wire, tmp_path / "lab"), make_episode(7, size=SIZE)
+    wire.spoils = (b"Upload-Offset: 0\r\n", b"Upload-Offset: 1\r\n")
+    lab.record("run-1", archive)
+    done = lab.run("cis490-shipper", "run", "--once")
+    assert done.stdout == "0 shipped, 0 refused, 1 left in the spool\n", done.stderr
+    wire.spoils = (b"", b"")
+    assert lab.run("cis490-shipper", "run", "--once").stdout.startswith("1 shipped")
