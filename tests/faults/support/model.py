@@ -1,10 +1,12 @@
 """A strict file system: what a crash may leave of a recorded run.
 
 Everything that POSIX does not forbid may happen. Data that was not synced is lost, kept, or torn at any
-byte; a block of it may be there while the one before it reads as zeros. The entries of a folder that were
-not synced are each lost or kept on their own; a rename is one entry that changes two folders at once, and is
-durable with the folder that it went to. A folder whose entry is lost is lost with all it holds. A sync that
-failed makes nothing durable, and no later one does it in its stead: the change has to be made anew.
+byte; a block of it may be there while the one before it reads as zeros. Where several files are written
+at once, each in turn is torn at every byte, and the others meanwhile at a few. The entries of a folder
+that were not synced are each lost or kept on their own; a rename is one entry that changes two folders
+at once, and is durable with the folder that it went to. A folder whose entry is lost is lost with all it
+holds. A sync that failed makes nothing durable, and no later one does it in its stead: the change has to
+be made anew.
 """
 
 from __future__ import annotations
@@ -19,6 +21,9 @@ from tests.faults.support.recording import ROOT, Effect, Promise, Recording, Sai
 BLOCK = 4096
 #: Everything between two syncs is tried with every choice of entries, as long as there are no more choices.
 MOST_CHOICES = 4096
+
+#: A content, and how it came about.
+Outcome = tuple[bytes, str]
 
 
 @dataclass(frozen=True)
@@ -133,9 +138,9 @@ def _states_at(
     for kept in itertools.product((True, False), repeat=len(loose)):
         choice = dict(zip(map(id, loose), kept, strict=True))
         # Every byte with all entries kept and with all lost; a few bytes with each choice between.
-        outcomes = fine if len(set(kept)) < 2 else coarse
+        exact = every_byte and len(set(kept)) < 2
         folders, names = _tree(recording, effects, choice)
-        for contents in itertools.product(*outcomes):
+        for contents in _one_torn_anywhere(coarse, fine) if exact else itertools.product(*coarse):
             data = live | dict(zip(written, (content for content, _ in contents), strict=True))
             lost = [effect.what for effect in loose if not choice[id(effect)]]
             torn = [text for _, text in contents]
@@ -146,6 +151,14 @@ def _states_at(
                 seen,
                 f"before {where}: lost {lost}, data {torn}",
             )
+
+
+def _one_torn_anywhere(
+    coarse: list[list[Outcome]], fine: list[list[Outcome]]
+) -> Iterator[tuple[Outcome, ...]]:
+    """Each file torn at every byte in turn, with the others as they are, lost, or torn at a few."""
+    for turn in range(max(1, len(fine))):
+        yield from itertools.product(*coarse[:turn], *fine[turn : turn + 1], *coarse[turn + 1 :])
 
 
 def _tree(
@@ -201,9 +214,7 @@ def _apply(base: bytes, writes: list[Effect]) -> bytes:
     return bytes(content)
 
 
-def _outcomes(
-    recording: Recording, effects: list[Effect], inode: int, every_byte: bool
-) -> Iterator[tuple[bytes, str]]:
+def _outcomes(recording: Recording, effects: list[Effect], inode: int, every_byte: bool) -> Iterator[Outcome]:
     """What may be left of the content of `inode`, and how to say it."""
     base = recording.contents[inode]
     mine = [effect for effect in effects if effect.scope == inode and not effect.entries]
