@@ -6,7 +6,6 @@ import contextlib
 import json
 import signal
 import socket
-import struct
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
@@ -20,7 +19,6 @@ from tests.support.archives import make_episode
 from tests.support.receiver import Receiver
 
 SIZE = 6 << 20
-RESET = struct.pack("ii", 1, 0)
 
 
 class Wire:
@@ -65,7 +63,8 @@ class Wire:
                     left -= len(data)
                     if left <= 0:
                         for end in (client, server):
-                            end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+                            # The other thread waits for it: a mere close would not end the connection.
+                            end.shutdown(socket.SHUT_RDWR)
                         return
 
 
