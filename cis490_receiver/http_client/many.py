@@ -57,8 +57,8 @@ class Many:
         self._most = connections
         self._wishes: deque[Wish] = deque()
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        # Not before nobody can write to it any more.
-        weakref.finalize(self, os.close, self._wake)
+        # Not before nobody can use it any more; where the program ends, the thread may still wait on it.
+        weakref.finalize(self, os.close, self._wake).atexit = False
         self._is_closed = False
         self._thread = threading.Thread(target=self._run, name="cis490-ahead", daemon=True)
         self._thread.start()
