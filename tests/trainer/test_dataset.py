@@ -292,24 +292,6 @@ def test_what_is_read_ahead_and_comes_wrong_is_read_again(other: Receiver) -> No
     assert {name for name, count in times.items() if count > 1} == {"e05", "e07", "e12"}
 
 
-def test_a_program_that_ends_while_it_is_read_ahead_ends_silently(other: Receiver, tmp_path: Path) -> None:
-    for number in range(20):
-        assert other.put("ends", f"e{number:02}", make_episode(number)).status in (201, 200)
-    code = (
-        # What is registered first is called last: the thread lives on while everything else ends.
-        "import atexit, sys, time; atexit.register(time.sleep, 0.3)\n"
-        "from cis490_receiver.trainer import Dataset\n"
-        "for number, episode in enumerate(Dataset(sys.argv[1], sys.argv[2], cache=sys.argv[3], host='ends')):\n"
-        "    episode.path()\n"
-        "    if number == 5 and sys.argv[4:]: break"
-    )
-    for early in ([], ["early"]):
-        done = subprocess.run(
-            [sys.executable, "-c", code, url(other), TOKEN, tmp_path, *early], capture_output=True, text=True
-        )
-        assert (done.returncode, done.stderr) == (0, "")
-
-
 # Releases
 
 
