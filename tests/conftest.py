@@ -117,5 +117,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     here = Path(__file__).parent
     fast = [here / name for name in FAST]
     for item in items:
-        if not any(item.path.is_relative_to(path) for path in fast):
+        # A database takes a while to start, and most edits are of the way that has none.
+        if "[postgres" in item.name or not any(item.path.is_relative_to(path) for path in fast):
             item.add_marker(pytest.mark.slow)
