@@ -140,19 +140,19 @@ class RequestBody:
 
 
 class PieceBody(RequestBody):
-    """A body as `resumable.Piece`: what has come is given soon, and silence is told of."""
+    """A body as `resumable.piece.Piece`: what has come is given soon, and silence is told of."""
 
     @property
     def length(self) -> int | None:
-        """See `resumable.Piece.length`."""
+        """See `resumable.piece.Piece.length`."""
         return self._length
 
     def readinto(self, buffer: memoryview) -> int:
-        """See `resumable.Piece.readinto`."""
+        """See `resumable.piece.Piece.readinto`."""
         return super().readinto(buffer if self._direct is not None else buffer[:_PIECE_STEP])
 
     def on_silence(self, tell: Callable[[float], None]) -> None:
-        """See `resumable.Piece.on_silence`. Another server than ours tells of none."""
+        """See `resumable.piece.Piece.on_silence`. Another server than ours tells of none."""
         if hasattr(self._connection, "on_silence"):
             self._connection.on_silence = tell
 

@@ -383,12 +383,8 @@ def _said_of(state: PartialUpload) -> tuple[tuple[str, str], str | None]:
     return (upload.key.host_id, upload.key.episode_id), upload.stamps.code_commit
 
 
-def _offset(state: PartialUpload) -> int:
-    return state.offset if state.verdict is None else state.announced.size_bytes
-
-
 def _with_progress(services: Services, response: Response, state: PartialUpload) -> Response:
-    response.headers["Upload-Offset"] = str(_offset(state))
+    response.headers["Upload-Offset"] = str(state.reached)
     response.headers["Upload-Expires"] = http_date(services.resumables.expires_ns(state) // 10**9)
     if state.verdict is not None:
         response.headers["X-Episode-Status"] = state.verdict.status

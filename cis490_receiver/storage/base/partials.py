@@ -74,6 +74,11 @@ class PartialUpload:
     verdict: Verdict | None
 
     @property
+    def reached(self) -> int:
+        """How far it is told to be: all the way, once it has ended."""
+        return self.offset if self.verdict is None else self.announced.size_bytes
+
+    @property
     def has_every_byte(self) -> bool:
         """Whether nothing is missing."""
         return self.offset == self.announced.size_bytes

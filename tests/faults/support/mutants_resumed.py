@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.faults.support.mutants import Mutant
 
 FILE, PARTIALS, STORE = "storage/partial_file.py", "storage/partials.py", "storage/filesystem.py"
-RESUMABLE, LOG = "resumable.py", "storage/partial_log.py"
+RESUMABLE, PIECE = "resumable/__init__.py", "resumable/piece.py"
 
 RESUMED = (
     Mutant(
@@ -71,9 +71,9 @@ RESUMED = (
     ),
     Mutant(
         "cut-request-forgotten",
-        RESUMABLE,
-        "            with contextlib.suppress(ReceiverError):\n                partial.put_down(",
-        "            with contextlib.suppress(ReceiverError, AttributeError):\n                partial.no(",
+        PIECE,
+        "            with contextlib.suppress(ReceiverError):\n                self.partial.put_down(",
+        "            with contextlib.suppress(ReceiverError, AttributeError):\n                self.partial.no(",
         "upload-cut",
     ),
     Mutant(

@@ -8,12 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from cis490_receiver import resumable
 from cis490_receiver.clock import SystemClock
 from cis490_receiver.errors import BodyTruncated, OffsetMismatch, ReceiverError, UploadLost
 from cis490_receiver.index.local import LocalIndex
 from cis490_receiver.policy.inspection import TakeAll
-from cis490_receiver.resumable import Resumables
+from cis490_receiver.resumable import Resumables, piece
 from cis490_receiver.storage import partial_log
 from cis490_receiver.storage.base.partials import PartialUpload
 from cis490_receiver.storage.filesystem import FilesystemStore
@@ -140,7 +139,7 @@ def _begin(uploads: Uploads, step: Step) -> PartialUpload | None:
 
 def _send(uploads: Uploads, step: Step) -> PartialUpload:
     if step.get("often"):
-        resumable.CHECKPOINT_BYTES = 1  # type: ignore[misc]
+        piece.CHECKPOINT_BYTES = 1  # type: ignore[misc]
     if step.get("dies"):
         uploads.index.append = lambda episode, placed: os._exit(0)  # type: ignore[method-assign]
     return uploads.send(step)

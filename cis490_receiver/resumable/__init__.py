@@ -12,13 +12,11 @@ of those two syncs; what a crash takes is what was not counted.
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from cis490_receiver import errors
 from cis490_receiver.clock import Clock
@@ -27,18 +25,15 @@ from cis490_receiver.index.base import EpisodeIndex
 from cis490_receiver.ingest import Inspector, already_there, keep
 from cis490_receiver.logfmt import event
 from cis490_receiver.models import Upload, wall_time
+from cis490_receiver.resumable.piece import Piece, Taking
 from cis490_receiver.storage.base import EpisodeStore
 from cis490_receiver.storage.base.partials import Announced, Partial, Partials, PartialUpload, Verdict
 
 log = logging.getLogger(__name__)
 
-CHECKPOINT_BYTES: Final = 8 << 20
-CHECKPOINT_SECONDS: Final = 2.0
 #: How long a request that sends waits for the one before it to let an upload go, and one that only asks.
 LEASE_SECONDS: Final = 2.0
 LOOK_SECONDS: Final = 0.5
-#: A request whose client says nothing for so long lets go of an upload that another one wants.
-GIVE_WAY_SECONDS: Final = 5.0
 #: How long a verdict is kept for whoever asks again.
 VERDICT_HOURS: Final = 24
 #: How many uploads of one host may wait to be completed.
@@ -46,28 +41,6 @@ PER_HOST: Final = 100
 _HOUR_NS: Final = 3600 * 10**9
 _STORED: Final = "stored"
 _ALREADY_PRESENT: Final = "already-present"
-
-
-class Piece(Protocol):
-    """The bytes of one request."""
-
-    @property
-    def length(self) -> int | None:
-        """How many were announced; None for a chunked body."""
-        ...
-
-    def readinto(self, buffer: memoryview) -> int:
-        """See `ingest.Body.readinto`. What has come is not kept waiting for more for longer than about two seconds."""
-        ...
-
-    def on_silence(self, tell: Callable[[float], None]) -> None:
-        """From here on call `tell` about twice a second with how many seconds nothing has come. What it raises ends
-        the wait as if the client were too slow."""
-        ...
-
-
-class GiveWay(TimeoutError):
-    """Another request wants the upload, and the client of this one says nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +68,8 @@ class Resumables:
             known = already_there(upload, self.store, self.index, self.clock)
             if known is not None:
                 return self.partials.create_ended(announced, self._verdict(_ALREADY_PRESENT, upload.sha256))
-        self.expire()
         host_id = upload.key.host_id
-        if sum(one.announced.upload.key.host_id == host_id for one in self.partials.waiting()) >= PER_HOST:
+        if sum(one.announced.upload.key.host_id == host_id for one in self._still_waiting()) >= PER_HOST:
             raise errors.TooManyUploads
         state = self.partials.create(announced)
         log.info(_event("upload-begun", state, size=announced.size_bytes))
@@ -168,33 +140,34 @@ class Resumables:
         self.partials.forget(state.upload_id)
         log.info(_event("upload-discarded", state, offset=state.offset))
 
-    def expire(self) -> int:
+    def tidy(self) -> None:
         """End the uploads of which nothing came for too long, and those whose episode came another way meanwhile, such
-        as by a client that never learnt of its first one. What fails for one is logged, and keeps nobody from the
-        others.
+        as by a client that never learnt of its first one; forget those that ended more than a day ago. What fails for
+        one is logged, and keeps nobody from the others."""
+        for _ in self._still_waiting():
+            pass
+        self.partials.forget_before(self.clock.now_ns() - VERDICT_HOURS * _HOUR_NS)
 
-        Returns:
-            How many there were.
-        """
-        expired = 0
+    def _still_waiting(self) -> Iterator[PartialUpload]:
+        """The uploads that have not ended, once `tidy` has ended those that are over."""
         for state in self.partials.waiting():
             try:
-                if self._is_expired(state):
-                    expired += self._expire(state)
-                elif self.store.exists(state.announced.upload.key):
-                    with self.partials.lease(state.upload_id, wait_seconds=0) as partial:
-                        self._state_of(partial, state)
+                if not self._is_over(state):
+                    yield state
             except errors.UploadLocked:
-                continue
+                yield state
             except ReceiverError as exc:
                 log.error(_event("upload-not-expired", state, reason=exc.reason))
-        return expired
+                yield state
 
-    def tidy(self) -> int:
-        """`expire`, and forget those that ended more than a day ago."""
-        expired = self.expire()
-        self.partials.forget_before(self.clock.now_ns() - VERDICT_HOURS * _HOUR_NS)
-        return expired
+    def _is_over(self, state: PartialUpload) -> bool:
+        """Whether an upload that was waiting is not any more: it is ended where it should be."""
+        if self._is_expired(state):
+            return self._expire(state)
+        if not self.store.exists(state.announced.upload.key):
+            return False
+        with self.partials.lease(state.upload_id, wait_seconds=0) as partial:
+            return self._state_of(partial, state).verdict is not None
 
     def expires_ns(self, state: PartialUpload) -> int:
         """When an upload is discarded if nothing more comes of it; when its verdict is forgotten, where it has one."""
@@ -210,7 +183,7 @@ class Resumables:
             "episode_id": upload.key.episode_id,
             "sha256": upload.sha256,
             "size_bytes": state.announced.size_bytes,
-            "offset": state.offset if state.verdict is None else state.announced.size_bytes,
+            "offset": state.reached,
             "status": "under-way" if state.verdict is None else state.verdict.status,
             "begun_at_wall": wall_time(state.announced.at_ns),
             "touched_at_wall": wall_time(state.touched_ns),
@@ -250,80 +223,11 @@ class Resumables:
         return partial.state
 
     def _append(self, partial: Partial, offset: int, piece: Piece, sha256: str | None) -> PartialUpload:
-        state = partial.state
-        if offset != state.offset:
-            raise errors.OffsetMismatch(state.offset)
-        missing = state.announced.size_bytes - offset
-        if piece.length is not None and piece.length > missing:
-            raise errors.UploadOverrun
-        piece.on_silence(lambda seconds: self._in_silence(partial, seconds, counted=sha256 is None))
         try:
-            self._take(partial, piece, sha256)
+            Taking(partial, piece, self.inspector, self.clock).take(offset, sha256)
         except BadArchive as exc:
             return self._end(partial, self._verdict(exc.code, reason=exc.details["reason"]))
-        partial.put_down(self.clock.now_ns())
         return self._complete(partial) if partial.state.has_every_byte else partial.state
-
-    def _take(self, partial: Partial, piece: Piece, sha256: str | None) -> None:
-        if sha256 is None:
-            with self._keeping(partial):
-                self._copy(partial, piece)
-            return
-        # Without a checkpoint: what is not put down is nobody's.
-        digest = hashlib.sha256()
-        self._copy(partial, piece, digest.update, counted=False)
-        if digest.hexdigest() != sha256:
-            raise errors.ChecksumMismatch
-
-    @contextlib.contextmanager
-    def _keeping(self, partial: Partial) -> Iterator[None]:
-        """What came before the block failed is put down."""
-        try:
-            yield
-        except BaseException:
-            # The first failure is the one to be told.
-            with contextlib.suppress(ReceiverError):
-                partial.put_down(self.clock.now_ns())
-                log.info(_event("upload-cut", partial.state, offset=partial.state.offset))
-            raise
-
-    def _copy(
-        self,
-        partial: Partial,
-        piece: Piece,
-        look: Callable[[memoryview], None] = lambda data: None,
-        *,
-        counted: bool = True,
-    ) -> None:
-        size_bytes = partial.state.announced.size_bytes
-        counted_bytes, counted_at = partial.size_bytes, time.monotonic()
-        while True:
-            missing = size_bytes - partial.size_bytes
-            if missing == 0:
-                _check_end(piece)
-                return
-            buffer = partial.lend()[:missing]
-            count = piece.readinto(buffer)
-            if count == 0:
-                return
-            if partial.size_bytes == 0:
-                self.inspector.look_at_start(bytes(buffer[: min(count, 16)]))
-            look(buffer[:count])
-            partial.commit(count)
-            now = time.monotonic()
-            due = (
-                partial.size_bytes - counted_bytes >= CHECKPOINT_BYTES
-                or now - counted_at >= CHECKPOINT_SECONDS
-            )
-            if counted and due:
-                partial.checkpoint(self.clock.now_ns())
-                counted_bytes, counted_at = partial.size_bytes, now
-
-    def _in_silence(self, partial: Partial, seconds: float, *, counted: bool) -> None:
-        if counted and seconds >= CHECKPOINT_SECONDS / 2 and partial.size_bytes != partial.state.offset:
-            partial.put_down(self.clock.now_ns())
-        if seconds >= GIVE_WAY_SECONDS and partial.is_wanted():
-            raise GiveWay("another request wants the upload")
 
     def _complete(self, partial: Partial) -> PartialUpload:
         upload = partial.state.announced.upload
@@ -370,14 +274,6 @@ class Resumables:
 
     def _verdict(self, status: str, sha256: str | None = None, reason: str | None = None) -> Verdict:
         return Verdict(status, self.clock.now_ns(), sha256, reason)
-
-
-def _check_end(piece: Piece) -> None:
-    """Raises:
-    UploadOverrun: more comes than is missing.
-    """
-    if piece.readinto(memoryview(bytearray(1))):
-        raise errors.UploadOverrun
 
 
 def _told(state: PartialUpload) -> PartialUpload:
