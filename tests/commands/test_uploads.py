@@ -41,3 +41,8 @@ def test_it_lists_discards_and_lets_what_is_old_go(receiver: Receiver, tool: Cal
     assert head(receiver, first).status == 410
     assert receiver.incoming() == []
     assert receiver.request("GET", "/v1/uploads", None, AUTH | TUS).json == {"uploads": []}
+    # And a day later it is forgotten.
+    late[2] = "+6d"
+    subprocess.run(late, env=clean_environment(data_dir=data, syslog_address=""), capture_output=True)
+    assert head(receiver, first).status == 404
+    assert list((data / "receipts").iterdir()) == []
