@@ -21,6 +21,7 @@ from cis490_receiver.configuration.keys import (
     choice,
     integer,
     key,
+    parse_text,
     size,
     words,
 )
@@ -47,6 +48,16 @@ def _url(word: str) -> str:
     return word
 
 
+def _objects(value: object) -> str:
+    text = parse_text(value).rstrip("/")
+    if not _OBJECTS_URL.fullmatch(text) or "/./" in f"{text}/" or "/../" in f"{text}/" or "//" in text[5:]:
+        raise ValueError("must be s3://BUCKET or s3://BUCKET/PREFIX, of letters, digits and . _ - /")
+    return text
+
+
+#: See Amazon S3 User Guide, *Bucket naming rules* and, for the prefix, *Safe characters*.
+_OBJECTS_URL: Final = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](?:/[A-Za-z0-9._/-]{1,500})?")
+_OBJECTS: Final = Kind(_objects, "s3://BUCKET or s3://BUCKET/PREFIX")
 _FOLDER: Final = Kind(_folder_or_nothing, 'a folder, or "" for none')
 _SOCKET: Final = Kind(_folder_or_nothing, 'a path, or "" for none')
 _COMMITS: Final = words(_commit, "a list of full commit ids, 40 hex digits each")
@@ -62,8 +73,16 @@ class Settings:
     database_url: str | None = key(
         None,
         TEXT,
-        "PostgreSQL database of receivers on many machines, for `migrate-schema` (extra: cluster)",
+        "PostgreSQL database of receivers on many machines; needs objects_url (extra: cluster)",
         secret=True,
+    )
+    objects_url: str | None = key(
+        None, _OBJECTS, "bucket of receivers on many machines, s3://BUCKET/PREFIX; needs database_url"
+    )
+    objects_endpoint: str | None = key(None, ADDRESS, "address of the object store, if it is not Amazon's")
+    objects_region: str = key("us-east-1", TEXT, "region of the object store")
+    objects_credentials_file: Path | None = key(
+        None, PATH, "file of the AWS form with keys for the bucket, instead of the AWS variables"
     )
     health_dir: str = key(
         "host-health",
@@ -149,6 +168,21 @@ class Settings:
     def __post_init__(self) -> None:
         # A relative folder means the same after a change of the working directory.
         object.__setattr__(self, "data_dir", self.data_dir.absolute())
+
+    @property
+    def is_cluster(self) -> bool:
+        """Whether episodes and records are kept outside of this machine.
+
+        Raises:
+            ConfigError: only one of the two places for them is named.
+        """
+        if (self.database_url is None) != (self.objects_url is None):
+            missing = "database_url" if self.database_url is None else "objects_url"
+            raise ConfigError(
+                f"{missing} is not set; receivers on many machines need database_url and objects_url, one machine "
+                "alone needs neither"
+            )
+        return self.database_url is not None
 
     @property
     def reports_folder(self) -> Path | None:

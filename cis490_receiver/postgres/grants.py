@@ -18,17 +18,24 @@ _ALL: Final = ("SELECT", "INSERT", "UPDATE", "DELETE")
 PRIVILEGES: Final = {
     "alerts": ("SELECT", "INSERT", "DELETE"),
     "documents": ("SELECT", "INSERT", "UPDATE"),
+    "episodes": ("SELECT", "INSERT", "UPDATE"),
     "heartbeats": ("SELECT", "INSERT", "UPDATE"),
+    "journal": ("SELECT", "INSERT"),
+    "journal_head": ("SELECT", "UPDATE"),
     "notes": _ALL,
     "past_reports": ("SELECT", "INSERT", "DELETE"),
     "raised": _ALL,
     "rejections": ("SELECT", "INSERT", "DELETE"),
     "reports": ("SELECT", "INSERT", "UPDATE"),
     "schema_migrations": ("SELECT",),
+    "set_aside": ("SELECT", "INSERT"),
     "sign_in_codes": ("SELECT", "INSERT", "DELETE"),
     "turns": ("SELECT", "UPDATE"),
+    "uploading": _ALL,
     "withdrawals": ("SELECT", "INSERT"),
 }
+#: Numbers that receivers may take.
+SEQUENCES: Final = ("journal_generations",)
 
 
 def grant(connection: psycopg.Connection[Any], role: str) -> None:
@@ -58,3 +65,7 @@ def grant(connection: psycopg.Connection[Any], role: str) -> None:
             connection.execute(sql.SQL("REVOKE ALL ON {} FROM {}").format(target, name))
             allowed = sql.SQL(", ").join(map(sql.SQL, privileges))
             connection.execute(sql.SQL("GRANT {} ON {} TO {}").format(allowed, target, name))
+        for sequence in SEQUENCES:
+            connection.execute(
+                sql.SQL("GRANT USAGE ON SEQUENCE {} TO {}").format(sql.Identifier(sequence), name)
+            )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import uuid
 from collections.abc import Iterator, Sequence
@@ -15,8 +16,10 @@ from cis490_receiver.withdrawal import Withdrawal
 log = logging.getLogger(__name__)
 
 _BATCH: Final = 1000
+_END: Final = b"SELECT coalesce((SELECT line_offset + octet_length(line) FROM withdrawals ORDER BY number DESC LIMIT 1), 0)"
 _INSERT: Final = (
-    b"INSERT INTO withdrawals (batch, place, line) VALUES (%s, %s, %s) ON CONFLICT (batch, place) DO NOTHING"
+    b"INSERT INTO withdrawals (batch, place, line, line_offset) VALUES (%s, %s, %s, %s)"
+    b" ON CONFLICT (batch, place) DO NOTHING"
 )
 
 
@@ -44,10 +47,16 @@ class PostgresWithdrawals:
             # Whoever counts this holds it until the commit, so that numbers have the order of the commits. It is a
             # write, so that a commit of no items too vouches for what was seen before.
             connection.execute(b"UPDATE turns SET taken = taken + 1 WHERE name = 'withdrawals'")
+            [(end,)] = connection.execute(_END).fetchall()
+            lines = [item.to_line().decode("ascii") for item in items]
+            starts = itertools.accumulate(map(len, lines), initial=end)
             with connection.cursor() as cursor:
                 cursor.executemany(
                     _INSERT,
-                    [(batch, place, item.to_line().decode("ascii")) for place, item in enumerate(items)],
+                    [
+                        (batch, place, line, start)
+                        for place, (line, start) in enumerate(zip(lines, starts, strict=False))
+                    ],
                 )
 
     def items(self) -> Iterator[Withdrawal]:
