@@ -16,7 +16,10 @@ from cis490_receiver.withdrawal import Withdrawal
 log = logging.getLogger(__name__)
 
 _BATCH: Final = 1000
-_END: Final = b"SELECT coalesce((SELECT line_offset + octet_length(line) FROM withdrawals ORDER BY number DESC LIMIT 1), 0)"
+_END: Final = (
+    b"SELECT coalesce((SELECT line_offset + octet_length(line) FROM withdrawals"
+    b" ORDER BY number DESC LIMIT 1), 0)"
+)
 _INSERT: Final = (
     b"INSERT INTO withdrawals (batch, place, line, line_offset) VALUES (%s, %s, %s, %s)"
     b" ON CONFLICT (batch, place) DO NOTHING"
