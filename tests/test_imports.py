@@ -51,7 +51,7 @@ ALLOWED: dict[str, set[str]] = {
     "config": LEAVES | {"files", "configuration"},
     "policy": SMALL - {"files"} | {"state.base"},
     "postgres": {"errors", "logfmt"},
-    "storage": SMALL,
+    "storage": SMALL | {"postgres"},
     "index": SMALL | {"postgres"},
     "state": SMALL | {"postgres"},
     "ingest": INTAKE,
@@ -157,7 +157,7 @@ def test_a_command_starts_without_the_web_framework() -> None:
 
 
 #: What needs the extra `cluster`; a command may ask for the schema, in its function.
-OF_CLUSTER = {"postgres", "state.postgres", "index.postgres"}
+OF_CLUSTER = {"postgres", "state.postgres", "index.postgres", "storage.postgres"}
 
 
 def test_a_receiver_on_one_machine_needs_no_database_client() -> None:

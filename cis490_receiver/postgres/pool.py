@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 import psycopg
@@ -22,6 +22,8 @@ T = TypeVar("T")
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 Row = tuple[Any, ...]
+#: For ``%s``, or for ``%(name)s``.
+Values = Sequence[object] | Mapping[str, object]
 
 #: How many connections one process has at most, and how many threads may wait for one.
 MAX_CONNECTIONS: Final = 8
@@ -72,16 +74,26 @@ class Database:
         #: By process: what a parent opened is its own, and is not closed here.
         self._pools: dict[int, ConnectionPool[Connection]] = {}
 
-    def read(self, sql: str, values: Sequence[object] = ()) -> list[Row]:
+    def read(self, sql: str, values: Values = ()) -> list[Row]:
         """The rows of one query. A lost connection is replaced, and the query asked again."""
         return self._again(lambda: self._ask(sql, values))
 
-    def write(self, sql: str, values: Sequence[object] = ()) -> list[Row]:
+    def write(self, sql: str, values: Values = ()) -> list[Row]:
         """Do what may be done twice, as one transaction; gives its RETURNING. Once this returns it is on stable
         storage."""
         return self._again(lambda: self._ask(sql, values))
 
-    def write_once(self, sql: str, values: Sequence[object] = ()) -> list[Row]:
+    def repeat(self, do: Callable[[Connection], T]) -> T:
+        """What `do` gives for a connection, in one transaction, where it may be done twice. What it raises undoes it.
+        Once this returns it is on stable storage."""
+
+        def once() -> T:
+            with self.transaction() as connection:
+                return do(connection)
+
+        return self._again(once)
+
+    def write_once(self, sql: str, values: Values = ()) -> list[Row]:
         """The same for what must not be done twice: after an error it is not known whether it was done."""
         return self._ask(sql, values)
 
@@ -114,7 +126,7 @@ class Database:
         if pool is not None:
             pool.close()
 
-    def _ask(self, sql: str, values: Sequence[object]) -> list[Row]:
+    def _ask(self, sql: str, values: Values) -> list[Row]:
         with self.transaction() as connection:
             cursor = connection.execute(sql.encode(), values)
             return cursor.fetchall() if cursor.description else []

@@ -6,12 +6,13 @@ made it: its threads and connections do not survive a fork.
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import logging
 import os
 import re
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -36,6 +37,8 @@ _STATUS: Final = re.compile(r"non-2xx status code: ([0-9]{3})")
 _UPLOAD: Final = re.compile(r"/[0-9a-f]{32}\Z")
 #: What obstore says of a server that answers a range with 200.
 _IGNORES_RANGES: Final = "non-partial response"
+#: How many objects one request deletes (Amazon S3 API, DeleteObjects).
+_AT_ONCE: Final = 1000
 #: Refusals that pass (RFC 9110 §15.5.9, RFC 6585 §4).
 _PASSING: Final = (408, 429)
 
@@ -176,6 +179,18 @@ class ObjectClient:
                 obstore.delete(self.store, object_key)
             except FileNotFoundError:
                 return
+
+    def delete_all(self, object_keys: Sequence[str]) -> None:
+        """Delete objects, those of them that are there.
+
+        Raises:
+            StorageFailed: some may be there still.
+        """
+        import obstore
+
+        for start in range(0, len(object_keys), _AT_ONCE):
+            with object_errors("delete"), contextlib.suppress(FileNotFoundError):
+                obstore.delete(self.store, object_keys[start : start + _AT_ONCE])
 
     def list(self) -> Iterator[Listed]:
         """See `Objects.list`: what is below the prefix, and is named as an upload's object is.

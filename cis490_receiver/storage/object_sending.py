@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from cis490_receiver.errors import StorageFailed
@@ -91,7 +91,7 @@ class ObjectWriter:
             expected = self._sender.expected_tag()
         self._part = bytearray()
         self._filled = 0
-        self._check(answered, expected)
+        _check(self._client, self._object_key, self.size_bytes, answered, expected, self.hexdigest)
         self._is_sent = True
 
     def close(self) -> None:
@@ -107,15 +107,34 @@ class ObjectWriter:
         self._part = bytearray(PART_BYTES)
         self._filled = 0
 
-    def _check(self, answered: str | None, expected: str) -> None:
-        """Many stores make the entity tag from the MD5 of what came. One that equals ours proves that every byte came;
-        where it does not (another kind of tag, an encrypted bucket), the object is read back."""
-        if self._client.size_of(self._object_key) != self.size_bytes:
-            raise StorageFailed from ValueError("the object has not the length that was sent")
-        if answered is not None and answered.strip('"') == expected:
-            return
-        if sha256_of_object(self._client, self._object_key, self.size_bytes) != self.hexdigest():
-            raise StorageFailed from ValueError("the object is not what was sent")
+
+def put_piece(client: ObjectClient, object_key: str, data: memoryview) -> None:
+    """Make an object of `data` by one request, and find it to be that.
+
+    Raises:
+        StorageFailed: it is not, or that cannot be told.
+    """
+    answered = client.put_small(object_key, data)
+    expected = hashlib.md5(data, usedforsecurity=False).hexdigest()
+    _check(client, object_key, len(data), answered, expected, lambda: hashlib.sha256(data).hexdigest())
+
+
+def _check(
+    client: ObjectClient,
+    object_key: str,
+    size_bytes: int,
+    answered: str | None,
+    expected: str,
+    sha256: Callable[[], str],
+) -> None:
+    """Many stores make the entity tag from the MD5 of what came. One that equals ours proves that every byte came;
+    where it does not (another kind of tag, an encrypted bucket), the object is read back."""
+    if client.size_of(object_key) != size_bytes:
+        raise StorageFailed from ValueError("the object has not the length that was sent")
+    if answered is not None and answered.strip('"') == expected:
+        return
+    if sha256_of_object(client, object_key, size_bytes) != sha256():
+        raise StorageFailed from ValueError("the object is not what was sent")
 
 
 class _Sender:

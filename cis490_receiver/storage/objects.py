@@ -52,7 +52,7 @@ class ObjectStore:
     @contextlib.contextmanager
     def receive(self, key: EpisodeKey, stamps: Stamps) -> Iterator[IncomingObject]:
         """See `EpisodeStore.receive`. The stamps are in the record; nobody completes what a crash left."""
-        object_key = self._client.config.named(f"{key.host_id}/{key.episode_id}/{secrets.token_hex(16)}")
+        object_key = new_object_key(self._client, key)
         self._placements.register(key, object_key)
         incoming = IncomingObject(self._client, self._placements, object_key)
         try:
@@ -106,6 +106,11 @@ class ObjectStore:
             if done:
                 log.warning(event("quarantined", host=key.host_id, id=key.episode_id, file=held.placed))
             return done
+
+
+def new_object_key(client: ObjectClient, key: EpisodeKey) -> str:
+    """The name of an object for one upload of `key`, which no other upload has."""
+    return client.config.named(f"{key.host_id}/{key.episode_id}/{secrets.token_hex(16)}")
 
 
 class IncomingObject:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from cis490_receiver.files import atomic
-from cis490_receiver.storage import partial_log
+from cis490_receiver.storage import partial_lines, partial_log
 from cis490_receiver.storage.base.partials import PartialUpload, Verdict
 from cis490_receiver.storage.files import sha256_of, storage_errors
 from cis490_receiver.storage.publishing import Publisher
@@ -149,7 +149,7 @@ class PartialFile:
     def end(self, verdict: Verdict) -> None:
         """See `Partial.end`."""
         with storage_errors("fsync"):
-            atomic.append_lines(self._log_fd, self._log_path, [partial_log.verdict_line(verdict)])
+            atomic.append_lines(self._log_fd, self._log_path, [partial_lines.verdict_line(verdict)])
         self._state = dataclasses.replace(self._state, verdict=verdict, offset=0, touched_ns=verdict.at_ns)
         # The verdict stands. Of the rest, what cannot be done now, or is not done when the power goes, is left to the
         # next start.
@@ -176,6 +176,6 @@ class PartialFile:
     def _count(self, offset: int, now_ns: int) -> None:
         assert self._fd is not None
         os.fdatasync(self._fd)
-        atomic.append_lines(self._log_fd, self._log_path, [partial_log.offset_line(offset, now_ns)])
+        atomic.append_lines(self._log_fd, self._log_path, [partial_lines.offset_line(offset, now_ns)])
         self._log_mtime = os.fstat(self._log_fd).st_mtime_ns
         self._state = dataclasses.replace(self._state, offset=offset, touched_ns=now_ns)

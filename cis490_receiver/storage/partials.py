@@ -20,7 +20,7 @@ from typing import Final
 
 from cis490_receiver.errors import UploadLocked
 from cis490_receiver.files import atomic
-from cis490_receiver.storage import partial_log, traces
+from cis490_receiver.storage import partial_lines, partial_log, traces
 from cis490_receiver.storage.base.partials import Announced, PartialUpload, Verdict
 from cis490_receiver.storage.files import storage_errors, try_lock
 from cis490_receiver.storage.folders import HostFolders
@@ -61,7 +61,7 @@ class FilesystemPartials:
             # Before its log: bytes without one are garbage, and a log is a promise that there are some.
             fd = self._new_locked(path, os.O_WRONLY)
             try:
-                self._create_log(self._log_of(upload_id), [partial_log.first_line(announced)])
+                self._create_log(self._log_of(upload_id), [partial_lines.first_line(announced)])
                 self._sum = (0.0, 0)
                 return PartialUpload(upload_id, announced, 0, announced.at_ns, None)
             except OSError:
@@ -76,7 +76,7 @@ class FilesystemPartials:
         upload_id = os.urandom(16).hex()
         with storage_errors("create"):
             path = self._receipts / partial_log.name_of(upload_id)
-            self._create_log(path, [partial_log.first_line(announced), partial_log.verdict_line(verdict)])
+            self._create_log(path, [partial_lines.first_line(announced), partial_lines.verdict_line(verdict)])
             os.utime(path, ns=(verdict.at_ns, verdict.at_ns))
         return PartialUpload(upload_id, announced, 0, verdict.at_ns, verdict)
 

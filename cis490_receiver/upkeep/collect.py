@@ -14,6 +14,7 @@ from typing import Final
 
 from cis490_receiver.errors import StorageFailed
 from cis490_receiver.logfmt import event
+from cis490_receiver.storage.base.partials import Pieces
 from cis490_receiver.storage.base.placements import Listed, Objects, Placements
 
 log = logging.getLogger(__name__)
@@ -56,6 +57,35 @@ def collect(objects: Objects, placements: Placements, *, before_ns: int) -> Coll
             failed += 1
             log.error(event("orphan-left", file=object_key, reason=exc.reason.partition("\n")[0]))
             continue
+        deleted += 1
+        log.info(event("discarded-upload", file=object_key))
+    return Collected(deleted, failed)
+
+
+def collect_pieces(objects: Objects, pieces: Pieces, *, older_than_seconds: float) -> Collected:
+    """Delete the objects of uploads in pieces that a dead writer did not come to count, and those that were left when
+    an upload ended. Safe beside writers, and beside others that collect.
+
+    The note goes last here. What keeps anybody from making use of the object is that the note belongs to no upload any
+    more; without the note nobody would know of an object that could not be deleted.
+
+    Args:
+        objects: where the objects are.
+        pieces: what is known of them.
+        older_than_seconds: longer than one request of a writer takes, or the object comes after it was deleted.
+
+    Raises:
+        StorageFailed: the notes cannot be read, or not be taken away.
+    """
+    deleted = failed = 0
+    for object_key in pieces.garbage(older_than_seconds=older_than_seconds):
+        try:
+            objects.delete(object_key)
+        except StorageFailed as exc:
+            failed += 1
+            log.error(event("orphan-left", file=object_key, reason=exc.reason.partition("\n")[0]))
+            continue
+        pieces.forget([object_key])
         deleted += 1
         log.info(event("discarded-upload", file=object_key))
     return Collected(deleted, failed)

@@ -6,9 +6,9 @@ import hashlib
 import multiprocessing
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, cast
 
 from cis490_receiver.backends import Backends, open_backends
 from cis490_receiver.config import Settings
@@ -27,13 +27,18 @@ from cis490_receiver.state.postgres.outbox import PostgresOutbox
 from cis490_receiver.state.postgres.signing_in import PostgresCodes, PostgresSessionKey
 from cis490_receiver.state.postgres.tokens import PostgresTokens
 from cis490_receiver.storage.base import EpisodeStore, Incoming
-from tests.support import postgres
+from cis490_receiver.storage.object_client import ObjectClient, ObjectsConfig
+from cis490_receiver.storage.objects import ObjectStore
+from cis490_receiver.storage.postgres.cluster_partials import ClusterPartials
+from tests.support import objects, postgres
 
 NOW_NS: Final = 1_800_000_000 * 10**9
 SECOND_NS: Final = 10**9
 HOUR_NS: Final = 3600 * SECOND_NS
 #: Longer than any step here takes on a busy machine.
 PATIENCE_SECONDS: Final = 60.0
+#: How long a dead process has an upload in a cluster.
+LEASE_SECONDS: Final = 2.0
 
 
 class Place(Protocol):
@@ -91,6 +96,50 @@ class Postgres:
         )
 
 
+@dataclass(frozen=True)
+class Objects:
+    """Episodes in an object store of the kind `kind`, and uploads in pieces there and in PostgreSQL; the local disk for
+    the rest."""
+
+    folder: Path
+    url: str
+    server: objects.Server
+
+    @classmethod
+    def make(cls, kind: str, folder: Path) -> Objects:
+        """A new one, with nothing in it."""
+        return cls(folder, postgres.shared().migrated(), objects.shared(kind))
+
+    @property
+    def client(self) -> ObjectClient:
+        """What finds the objects."""
+        return ObjectClient(ObjectsConfig(objects.BUCKET, self.folder.parent.name, self.server.options()))
+
+    def open(self) -> Backends:
+        """See `Place.open`."""
+        placements = placements_of(self.url)
+        return replace(
+            Local(self.folder).open(),
+            store=ObjectStore(self.client, placements),
+            partials=ClusterPartials(
+                database_of(self.url), self.client, placements, lease_seconds=LEASE_SECONDS
+            ),
+            index=cast(Any, index_of(self.url)),
+        )
+
+
+@cache
+def placements_of(url: str) -> objects.KnownPlacements:
+    """What is known of the objects, in this process."""
+    return objects.KnownPlacements()
+
+
+@cache
+def index_of(url: str) -> objects.KnownIndex:
+    """The index over them."""
+    return objects.KnownIndex(placements_of(url))
+
+
 @cache
 def database_of(url: str) -> Database:
     """The connections of this process."""
@@ -113,6 +162,13 @@ IN_POSTGRES: Final = frozenset(
         "test_withdrawals",
     }
 )
+
+#: Of what objects and PostgreSQL keep together, and those of them that are about nothing else.
+IN_OBJECTS: Final = frozenset({"test_partials", "test_cluster_partials"})
+ONLY_IN_OBJECTS: Final = frozenset({"test_cluster_partials"})
+STORES: Final[dict[str, Callable[[Path], Place]]] = {
+    kind: partial(Objects.make, kind) for kind in ("seaweedfs", "rclone")
+}
 
 _SPAWN: Final = multiprocessing.get_context("spawn")
 

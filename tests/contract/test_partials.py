@@ -8,8 +8,9 @@ import pytest
 
 from cis490_receiver.backends import Backends
 from cis490_receiver.errors import UploadLocked
-from cis490_receiver.models import Upload
+from cis490_receiver.models import Episode, Upload
 from cis490_receiver.stamps import Stamps
+from cis490_receiver.storage.base import Incoming
 from cis490_receiver.storage.base.partials import Announced, Partials, Verdict
 from tests.contract.places import (
     HOUR_NS,
@@ -21,7 +22,6 @@ from tests.contract.places import (
     in_processes,
     key,
     sha256,
-    store_one,
 )
 
 STORED = Verdict("stored", NOW_NS + HOUR_NS, sha256(content(1)))
@@ -38,6 +38,20 @@ def put_down(partials: Partials, upload_id: str, data: bytes, now_ns: int = NOW_
         assert partial is not None
         append(partial, data)
         partial.put_down(now_ns)
+
+
+def publish(backends: Backends, incoming: Incoming, number: int = 1) -> bool:
+    """Make an episode of what is synced, as `ingest.keep` does; gives whether its name was free."""
+    upload = announced(number).upload
+    placed = incoming.publish()
+    if placed is None:
+        return False
+    episode = Episode.from_upload(upload, size_bytes=incoming.size_bytes, received_at_ns=NOW_NS)
+    if not backends.index.append(episode, placed):
+        incoming.discard()
+        return False
+    incoming.settle()
+    return True
 
 
 def test_what_was_counted_is_there_after_a_restart_and_can_be_published(
@@ -62,8 +76,7 @@ def test_what_was_counted_is_there_after_a_restart_and_can_be_published(
         with partial.open() as stream:
             assert stream.read() == data
         partial.sync()
-        assert partial.publish() is not None
-        partial.settle()
+        assert publish(backends, partial)
         partial.end(STORED)
     stored = backends.store.open(key(1))
     assert stored is not None
@@ -78,7 +91,7 @@ def test_what_was_not_counted_is_nobodys(place: Place, backends: Backends) -> No
     made = backends.partials.create(announced())
     put_down(backends.partials, made.upload_id, b"one half, ")
     in_a_process_that_dies(commit_and_die, place, made.upload_id)
-    with backends.partials.lease(made.upload_id, wait_seconds=1) as partial:
+    with backends.partials.lease(made.upload_id, wait_seconds=10) as partial:
         assert partial is not None
         assert partial.state.offset == partial.size_bytes == 10
         append(partial, b"not counted")
@@ -138,21 +151,21 @@ def test_of_two_uploads_of_one_name_one_is_published(backends: Backends) -> None
         with backends.partials.lease(one.upload_id, wait_seconds=0) as partial:
             assert partial is not None
             partial.sync()
-            assert (partial.publish() is not None) is published
-            if published:
-                partial.settle()
-            partial.discard()
+            assert publish(backends, partial) is published
             partial.end(STORED)
     assert list(backends.store.all_keys()) == [key(1)]
     assert list(backends.store.unsettled()) == []
     # Nor does it take the place of what came in another way.
     late = backends.partials.create(announced(2))
-    assert store_one(backends.store, key(2), b"of another")
+    with backends.store.receive(key(2), Stamps()) as incoming:
+        append(incoming, b"of another")
+        incoming.sync()
+        assert publish(backends, incoming, 2)
     put_down(backends.partials, late.upload_id, content(2))
     with backends.partials.lease(late.upload_id, wait_seconds=0) as partial:
         assert partial is not None
         partial.sync()
-        assert partial.publish() is None
+        assert not publish(backends, partial, 2)
 
 
 def test_a_verdict_ends_it_for_good(place: Place, backends: Backends) -> None:

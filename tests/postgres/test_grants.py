@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from uuid import uuid4
 
 import psycopg
 import pytest
@@ -22,8 +23,12 @@ from cis490_receiver.state.postgres.notes import PostgresMutes
 from cis490_receiver.state.postgres.outbox import PostgresOutbox
 from cis490_receiver.state.postgres.signing_in import PostgresCodes, PostgresSessionKey
 from cis490_receiver.state.postgres.tokens import PostgresTokens
+from cis490_receiver.storage.base.partials import PartialUpload
+from cis490_receiver.storage.postgres.piece_rows import HeldRows, PieceRows, StoredPiece
+from cis490_receiver.storage.postgres.upload_rows import UploadRows
 from tests.contract.places import NOW_NS
 from tests.contract.test_alerts import alert
+from tests.contract.test_partials import STORED, announced
 from tests.contract.test_rejections import fact
 from tests.contract.test_tokens import add
 from tests.contract.test_withdrawals import item
@@ -69,6 +74,15 @@ def test_a_receiver_can_do_all_of_its_work(receiver: str) -> None:
         PostgresReports(database).put("a", {}, NOW_NS)
     PostgresWithdrawals(database).append([item(1)])
     assert list(PostgresWithdrawals(database).items()) == [item(1)]
+    rows, state, holder = UploadRows(database, 8), PartialUpload("a", announced(), 0, NOW_NS, None), uuid4()
+    rows.add(state)
+    assert rows.take("a", holder) is not None
+    held, piece = HeldRows(database, "a", holder), StoredPiece("b", 0, 5)
+    held.note(piece)
+    held.count([piece], start=0, end=5, now_ns=NOW_NS)
+    assert held.end(STORED) == ["b"] == list(PieceRows(database).garbage(older_than_seconds=0))
+    held.forget(["b"])
+    rows.forget("a")
     database.close()
 
 

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import json
 import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import urllib.request
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from cis490_receiver.models import EpisodeKey
+from cis490_receiver.models import Episode, EpisodeKey
 from cis490_receiver.storage.base.placements import Placement
+from cis490_receiver.storage.object_client import ObjectClient
 
 BUCKET = "episodes"
 _OPTIONS = {"access_key_id": "EPISODES", "secret_access_key": "episodes-secret", "region": "us-east-1"}
@@ -122,6 +126,25 @@ def rclone(folder: Path) -> Iterator[Server]:
         yield server
 
 
+_KINDS: Final = {"seaweedfs": seaweedfs, "rclone": rclone}
+
+
+@cache
+def shared(kind: str) -> Server:
+    """The store of this kind, for all tests in this process that leave it running."""
+    stack = contextlib.ExitStack()
+    atexit.register(stack.close)
+    folder = stack.enter_context(tempfile.TemporaryDirectory(prefix=f"cis490-{kind}-"))
+    return stack.enter_context(_KINDS[kind](Path(folder) / "server"))
+
+
+def names(client: ObjectClient) -> list[str]:
+    """Every object below the prefix, whatever it is."""
+    import obstore
+
+    return [found["path"] for chunk in obstore.list(client.store, client.config.prefix) for found in chunk]
+
+
 @dataclass
 class KnownPlacements:
     """`Placements` in memory, with the clock in `now_ns`, and the part of the index that makes an episode."""
@@ -177,6 +200,27 @@ class KnownPlacements:
 
     def all_keys(self) -> Iterator[EpisodeKey]:
         return iter(list(self.episodes))
+
+
+@dataclass
+class KnownIndex:
+    """The part of an index that decides what is an episode, over `KnownPlacements`."""
+
+    placements: KnownPlacements
+    episodes: dict[EpisodeKey, Episode] = field(default_factory=dict)
+
+    def append(self, episode: Episode, placed: str) -> bool:
+        placement = Placement(placed, episode.size_bytes, episode.sha256, episode.received_at_ns)
+        appended = self.placements.append(episode.key, placement)
+        if appended:
+            self.episodes[episode.key] = episode
+        return appended
+
+    def find(self, key: EpisodeKey) -> Episode | None:
+        return self.episodes.get(key)
+
+    def make_durable(self) -> None:
+        pass
 
 
 class Proxy:

@@ -19,8 +19,8 @@ RESUMED = (
         "counted-before-the-sync",
         FILE,
         "        os.fdatasync(self._fd)\n"
-        "        atomic.append_lines(self._log_fd, self._log_path, [partial_log.offset_line(offset, now_ns)])\n",
-        "        atomic.append_lines(self._log_fd, self._log_path, [partial_log.offset_line(offset, now_ns)])\n"
+        "        atomic.append_lines(self._log_fd, self._log_path, [partial_lines.offset_line(offset, now_ns)])\n",
+        "        atomic.append_lines(self._log_fd, self._log_path, [partial_lines.offset_line(offset, now_ns)])\n"
         "        os.fdatasync(self._fd)\n",
         "upload-counted-often",
     ),
@@ -41,8 +41,8 @@ RESUMED = (
     Mutant(
         "verdict-not-put-down",
         FILE,
-        "            atomic.append_lines(self._log_fd, self._log_path, [partial_log.verdict_line(verdict)])\n",
-        "            os.write(self._log_fd, partial_log.verdict_line(verdict))\n",
+        "            atomic.append_lines(self._log_fd, self._log_path, [partial_lines.verdict_line(verdict)])\n",
+        "            os.write(self._log_fd, partial_lines.verdict_line(verdict))\n",
         "upload-of-other-bytes",
     ),
     Mutant(

@@ -1,0 +1,1 @@
+"""What is known of objects, kept in PostgreSQL for all receivers; needs the extra `cluster`."""
