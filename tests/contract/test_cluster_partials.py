@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
+from uuid import uuid4
 
 import pytest
 
@@ -31,13 +32,15 @@ from cis490_receiver.storage.base.partials import Announced, PartialUpload, Verd
 from cis490_receiver.storage.object_client import ObjectClient, ObjectsConfig
 from cis490_receiver.storage.postgres.cluster_partial import PIECE_BYTES
 from cis490_receiver.storage.postgres.cluster_partials import ClusterPartials
-from cis490_receiver.storage.postgres.piece_rows import HeldRows
+from cis490_receiver.storage.postgres.piece_rows import HeldRows, StoredPiece
+from cis490_receiver.storage.postgres.upload_rows import UploadRows
 from cis490_receiver.upkeep.collect import Collected, collect_pieces, orphans
 from tests.contract.places import (
     LEASE_SECONDS,
     NOW_NS,
     Objects,
     append,
+    database_of,
     in_a_process_that_dies,
     key,
     placements_of,
@@ -164,6 +167,31 @@ def test_a_holder_whose_lease_was_taken_changes_nothing_any_more(receivers: Two,
             partial.put_down(NOW_NS + 4)
             assert partial.hexdigest() == sha256(DATA)
     assert one.offset(made) == len(DATA)
+
+
+def test_a_piece_that_was_sent_when_the_lease_was_taken_is_not_counted(receivers: Two) -> None:
+    one, _ = receivers
+    made = one.partials.create(announced())
+    database = database_of(one.place.url)
+    uploads = UploadRows(database, lease_seconds=0)
+    slow, next_one = uuid4(), uuid4()
+    assert uploads.take(made.upload_id, slow) is not None
+    rows, piece = HeldRows(database, made.upload_id, slow), StoredPiece("piece", 0, 9)
+    rows.note(piece)
+    assert uploads.take(made.upload_id, next_one) is not None
+    for step in (
+        lambda: rows.count([piece], start=0, end=9, now_ns=NOW_NS),
+        lambda: rows.put_together_in("whole"),
+        rows.check,
+        rows.lose,
+    ):
+        with pytest.raises(UploadLocked):
+            step()
+    current = HeldRows(database, made.upload_id, next_one)
+    for _ in range(2):
+        # The second time because the answer to the first may have been lost.
+        current.count([piece], start=0, end=9, now_ns=NOW_NS)
+    assert current.drop([piece]) == [] and current.counted() == [piece]
 
 
 def test_a_receiver_that_dies_before_it_counted_leaves_what_is_collected(receivers: Two) -> None:

@@ -105,7 +105,9 @@ def seaweedfs(folder: Path) -> Iterator[Server]:
     (folder / "identities.json").write_text(json.dumps({"identities": [identity]}))
     s3, master, volume, filer, *grpc = free_ports(8)
     command = [_program("weed"), "server", "-dir", "data", "-ip", "127.0.0.1", "-ip.bind", "127.0.0.1"]
-    command += ["-s3", "-s3.config", "identities.json", "-s3.port", str(s3), "-s3.port.iceberg", "0"]
+    command += ["-s3", "-s3.config", "identities.json", "-s3.port", str(s3)]
+    # The first process of a machine would have their ports.
+    command += ["-s3.port.iceberg", "0", "-s3.port.lance", "0"]
     command += ["-master.port", str(master), "-volume.port", str(volume), "-filer.port", str(filer)]
     for name, port in zip(("s3", "master", "volume", "filer"), grpc, strict=True):
         command.append(f"-{name}.port.grpc={port}")
