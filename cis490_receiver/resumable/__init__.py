@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -68,8 +68,13 @@ class Resumables:
             known = already_there(upload, self.store, self.index, self.clock)
             if known is not None:
                 return self.partials.create_ended(announced, self._verdict(_ALREADY_PRESENT, upload.sha256))
-        host_id = upload.key.host_id
-        if sum(one.announced.upload.key.host_id == host_id for one in self._still_waiting()) >= PER_HOST:
+        waiting = [
+            one
+            for one in self._still_waiting(self.partials.waiting(), self._has_expired)
+            if one.announced.upload.key.host_id == upload.key.host_id
+        ]
+        # What is asked about each of them costs a request where episodes are kept elsewhere.
+        if len(waiting) >= PER_HOST and len(list(self._still_waiting(waiting, self._is_over))) >= PER_HOST:
             raise errors.TooManyUploads
         state = self.partials.create(announced)
         log.info(_event("upload-begun", state, size=announced.size_bytes))
@@ -144,15 +149,17 @@ class Resumables:
         """End the uploads of which nothing came for too long, and those whose episode came another way meanwhile, such
         as by a client that never learnt of its first one; forget those that ended more than a day ago. What fails for
         one is logged, and keeps nobody from the others."""
-        for _ in self._still_waiting():
+        for _ in self._still_waiting(self.partials.waiting(), self._is_over):
             pass
         self.partials.forget_before(self.clock.now_ns() - VERDICT_HOURS * _HOUR_NS)
 
-    def _still_waiting(self) -> Iterator[PartialUpload]:
-        """The uploads that have not ended, once `tidy` has ended those that are over."""
-        for state in self.partials.waiting():
+    def _still_waiting(
+        self, states: Iterable[PartialUpload], is_over: Callable[[PartialUpload], bool]
+    ) -> Iterator[PartialUpload]:
+        """Those of `states` that go on; `is_over` ends the others."""
+        for state in states:
             try:
-                if not self._is_over(state):
+                if not is_over(state):
                     yield state
             except errors.UploadLocked:
                 yield state
@@ -163,7 +170,7 @@ class Resumables:
     def _is_over(self, state: PartialUpload) -> bool:
         """Whether an upload that was waiting is not any more: it is ended where it should be."""
         if self._is_expired(state):
-            return self._expire(state)
+            return self._has_expired(state)
         if not self.store.exists(state.announced.upload.key):
             return False
         with self.partials.lease(state.upload_id, wait_seconds=0) as partial:
@@ -198,7 +205,10 @@ class Resumables:
     def _is_forgotten(self, state: PartialUpload) -> bool:
         return state.verdict is not None and self.clock.now_ns() > self.expires_ns(state)
 
-    def _expire(self, state: PartialUpload) -> bool:
+    def _has_expired(self, state: PartialUpload) -> bool:
+        """The same for one of which nothing came for too long."""
+        if not self._is_expired(state):
+            return False
         with self.partials.lease(state.upload_id, wait_seconds=0) as partial:
             # Something may have come of it just now.
             if partial is None or not self._is_expired(partial.state):

@@ -194,6 +194,22 @@ def test_a_piece_that_was_sent_when_the_lease_was_taken_is_not_counted(receivers
     assert current.drop([piece]) == [] and current.counted() == [piece]
 
 
+def test_a_holder_that_lives_has_it_however_long_its_step_takes(place: Objects) -> None:
+    database = database_of(place.url)
+    one, two = (
+        ClusterPartials(database, place.client, placements_of(place.url), lease_seconds=1) for _ in range(2)
+    )
+    made = one.create(announced())
+    with one.lease(made.upload_id, wait_seconds=0) as partial:
+        assert partial is not None
+        append(partial, DATA)
+        with pytest.raises(UploadLocked), two.lease(made.upload_id, wait_seconds=1.5):
+            pass
+        partial.put_down(NOW_NS + 1)
+    with two.lease(made.upload_id, wait_seconds=0) as partial:
+        assert partial is not None and partial.state.has_every_byte
+
+
 def test_a_receiver_that_dies_before_it_counted_leaves_what_is_collected(receivers: Two) -> None:
     one, two = receivers
     made = one.partials.create(announced())

@@ -84,10 +84,11 @@ class ClusterPartial:
 
     def lend(self) -> memoryview:
         """See `Incoming.lend`."""
-        if self._filled == PIECE_BYTES:
+        if self._buffer and self._filled == len(self._buffer):
             self._beside.start(self._next_piece())
         if not self._buffer:
-            self._buffer = bytearray(PIECE_BYTES)
+            missing = self._state.announced.size_bytes - self._size_bytes
+            self._buffer = bytearray(min(max(missing, LEND_BYTES), PIECE_BYTES))
         return memoryview(self._buffer)[self._filled : self._filled + LEND_BYTES]
 
     def commit(self, count: int) -> None:

@@ -15,7 +15,7 @@ from cis490_receiver.storage.base.partials import Verdict
 _MINE: Final = "upload_id = %(upload_id)s AND holder = %(holder)s"
 _NOTE: Final = f"""
 INSERT INTO pieces (object_key, upload_id, starts_at, size_bytes)
-SELECT %(object_key)s, upload_id, %(start)s, %(size)s FROM resumables WHERE {_MINE} AND verdict IS NULL
+SELECT %(object_key)s, upload_id, %(start)s, %(size)s FROM resumables WHERE {_MINE} AND verdict IS NULL FOR KEY SHARE
 ON CONFLICT (object_key) DO UPDATE SET size_bytes = excluded.size_bytes
 RETURNING object_key
 """
