@@ -218,6 +218,8 @@ def test_a_receiver_that_dies_before_it_counted_leaves_what_is_collected(receive
     assert len(two.pieces()) == 2 and two.offset(made) == HALF
     # Its writer may be slow, and not dead.
     assert two.collect(3600) == Collected(0, 0)
+    # Nor does who looks for unknown episodes meet with pieces.
+    assert list(orphans(two.place.client, placements_of(two.place.url), before_ns=2**63)) == []
     two.put_down(made, DATA[HALF:])
     assert two.collect(0) == Collected(1, 0) and len(two.pieces()) == 2
     assert two.resumables.look(made).verdict is not None
