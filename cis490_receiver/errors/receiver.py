@@ -71,6 +71,18 @@ class EpisodeDamaged(ReceiverError):
     )
 
 
+class ReleaseDamaged(ReceiverError):
+    """A release's table is visibly not what was frozen. It stays as it is until somebody looks at it."""
+
+    code = "release-damaged"
+    default_message = (
+        "the table of this release is gone or was changed; tell the maintainer to restore it from the backup"
+    )
+    what_to_do = (
+        "The maintainer restores the release's table from the backup; a copy that has its SHA-256 is as good."
+    )
+
+
 class EpisodeBusy(ReceiverError):
     """Another upload of the same name is being published right now and did not finish in time."""
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 from cis490_receiver.files.lines import LINE_LIMIT
 from cis490_receiver.models import Episode
 
 Name = tuple[str, str]
+#: Gives so many bytes, or fewer where there are no more, from an offset on.
+ReadAt = Callable[[int, int], bytes]
 
 #: How a line begins that this program wrote.
 _BEGINNING: Final = re.compile(rb'\{"host_id":"([A-Za-z0-9._-]+)","episode_id":"([A-Za-z0-9._-]+)"')
@@ -19,10 +20,10 @@ _STEP: Final = 4096
 
 
 class SortedTable:
-    """The table that is open as `fd`, `size_bytes` long."""
+    """The table that `read_at` reads, `size_bytes` long."""
 
-    def __init__(self, fd: int, size_bytes: int) -> None:
-        self._fd = fd
+    def __init__(self, read_at: ReadAt, size_bytes: int) -> None:
+        self._read_at = read_at
         self._end = size_bytes
 
     def of_these(self, names: Iterable[Name]) -> Iterator[Name]:
@@ -62,7 +63,7 @@ class SortedTable:
     def _line_from(self, offset: int) -> int:
         """Where the first line begins that does so at `offset` or behind it."""
         while 0 < offset < self._end:
-            piece = os.pread(self._fd, _STEP, offset - 1)
+            piece = self._read_at(_STEP, offset - 1)
             found = piece.find(b"\n")
             if found >= 0:
                 return offset + found
@@ -70,9 +71,9 @@ class SortedTable:
         return min(offset, self._end)
 
     def _name_at(self, offset: int) -> Name:
-        match = _BEGINNING.match(os.pread(self._fd, 512, offset))
+        match = _BEGINNING.match(self._read_at(512, offset))
         if match:
             return match[1].decode("ascii"), match[2].decode("ascii")
-        line, _, _ = os.pread(self._fd, LINE_LIMIT, offset).partition(b"\n")
+        line, _, _ = self._read_at(LINE_LIMIT, offset).partition(b"\n")
         episode = Episode.from_line(line)
         return episode.host_id, episode.episode_id

@@ -3,79 +3,76 @@
 from __future__ import annotations
 
 import logging
-import os
-import threading
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import Protocol
 
-from cis490_receiver.index.local import LocalIndex
 from cis490_receiver.index.release_table import Name, SortedTable
 from cis490_receiver.logfmt import event
 
 log = logging.getLogger(__name__)
 
+_NONE: frozenset[Name] = frozenset()
+
+
+class WithdrawnNames(Protocol):
+    """What an index knows of withdrawals."""
+
+    def withdrawn_names(self) -> Sequence[Name]:
+        """Host and episode of all that is withdrawn now, of episodes with or without a record."""
+        ...
+
+    def withdrawals_state(self) -> object:
+        """Something that is another after every withdrawal; false while there was none."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
-class Identity:
-    """What tells a table from others, without reading it."""
-
-    inode: int
-    size_bytes: int
-    modified_ns: int
-
-
-def identity(stream: BinaryIO) -> Identity:
-    """The table that is open as `stream`."""
-    status = os.fstat(stream.fileno())
-    return Identity(status.st_ino, status.st_size, status.st_mtime_ns)
-
-
-@dataclass(slots=True)
 class _Known:
     """What a table has of the names that were withdrawn at a state of the withdrawals; None when it is damaged."""
 
     withdrawn: frozenset[Name]
-    members: set[Name] | None
+    members: frozenset[Name] | None
 
 
 class WithdrawnSince:
-    """Remembers what it found: when withdrawals changed, only what came is looked up. Threads may share it."""
+    """Remembers what it found: when withdrawals changed, only what came is looked up. Threads may share it, and none
+    waits for another's table: each may look up the same."""
 
-    def __init__(self, index: LocalIndex) -> None:
+    def __init__(self, index: WithdrawnNames) -> None:
         self._index = index
-        self._lock = threading.Lock()
-        self._state: object = None
-        self._withdrawn: frozenset[Name] = frozenset()
-        self._known: dict[Identity, _Known] = {}
+        self._now: tuple[object, frozenset[Name]] = (None, _NONE)
+        self._known: dict[Hashable, _Known] = {}
 
-    def of(self, stream: BinaryIO) -> set[Name] | None:
-        """The withdrawn episodes of the table that is open as `stream`; None when the table is damaged."""
-        with self._lock:
-            self._follow()
-            this = identity(stream)
-            known = self._known.get(this)
-            if known is None:
-                known = self._known[this] = _Known(frozenset(), set())
-            if known.withdrawn is not self._withdrawn:
-                came, went = self._withdrawn - known.withdrawn, known.withdrawn - self._withdrawn
-                found = _of_these(stream, this.size_bytes, came)
-                lost = known.members is None or found is None
-                known.members = None if lost else ((known.members or set()) - went) | (found or set())
-                known.withdrawn = self._withdrawn
-            return known.members
+    def of(self, identity: Hashable, name: str, table: SortedTable) -> frozenset[Name] | None:
+        """The withdrawn episodes of a release's table; None when the table is damaged.
 
-    def _follow(self) -> None:
+        Args:
+            identity: tells the table from all others, without its being read.
+            name: the release's, for the log.
+            table: is read where something is to be looked up; what that raises passes.
+        """
+        withdrawn = self._withdrawn()
+        known = self._known.get(identity, _Known(_NONE, _NONE))
+        if known.withdrawn is not withdrawn:
+            members = known.members
+            found = _of_these(table, name, withdrawn - known.withdrawn)
+            lost = members is None or found is None
+            members = None if lost else ((members or _NONE) & withdrawn) | (found or _NONE)
+            known = self._known[identity] = _Known(withdrawn, members)
+        return known.members
+
+    def _withdrawn(self) -> frozenset[Name]:
         # The state first: what comes between is looked at again.
         state = self._index.withdrawals_state()
-        if state != self._state:
-            self._withdrawn = frozenset(self._index.withdrawn_names() if state else ())
-            self._state = state
+        if state != self._now[0]:
+            self._now = (state, frozenset(self._index.withdrawn_names() if state else ()))
+        return self._now[1]
 
 
-def _of_these(stream: BinaryIO, size_bytes: int, names: Iterable[Name]) -> set[Name] | None:
+def _of_these(table: SortedTable, name: str, names: Iterable[Name]) -> frozenset[Name] | None:
     try:
-        return set(SortedTable(stream.fileno(), size_bytes).of_these(sorted(names)))
+        return frozenset(table.of_these(sorted(names)))
     except ValueError as exc:
-        log.warning(event("release-damaged", table=os.path.basename(str(stream.name)), reason=exc))
+        log.warning(event("release-damaged", name=name, reason=exc))
         return None

@@ -12,8 +12,9 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -22,8 +23,9 @@ from cis490_receiver.errors import StorageFailed, StorageFull
 from cis490_receiver.files import atomic, naming
 from cis490_receiver.index.base import Selection
 from cis490_receiver.index.base.releases import About, OpenRelease, Release, ReleaseExists
-from cis490_receiver.index.local import LocalIndex
-from cis490_receiver.index.release_withdrawals import Identity, WithdrawnSince, identity
+from cis490_receiver.index.release_making import NewTable, newest_first
+from cis490_receiver.index.release_table import Name, SortedTable
+from cis490_receiver.index.release_withdrawals import WithdrawnNames, WithdrawnSince
 from cis490_receiver.logfmt import event
 from cis490_receiver.models import Episode, EpisodeKey, wall_time
 
@@ -37,17 +39,31 @@ _LOCK: Final = ".lock"
 _NEW_TABLE: Final = ".new.jsonl"
 _NEW_ABOUT: Final = ".new.json"
 _READ_ONLY: Final = 0o440
-_STEP: Final = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class _Identity:
+    """What tells a table from others, without reading it."""
+
+    inode: int
+    size_bytes: int
+    modified_ns: int
+
+
+def _identity(stream: BinaryIO) -> _Identity:
+    """The table that is open as `stream`."""
+    status = os.fstat(stream.fileno())
+    return _Identity(status.st_ino, status.st_size, status.st_mtime_ns)
 
 
 class ReleaseFolder:
     """See `index.base.releases.Releases`."""
 
-    def __init__(self, data_dir: Path, index: LocalIndex) -> None:
+    def __init__(self, data_dir: Path, index: WithdrawnNames) -> None:
         self._folder = data_dir / FOLDER_NAME
         self._withdrawn = WithdrawnSince(index)
         #: What tables without a description were found to be.
-        self._described: dict[Identity, Release] = {}
+        self._described: dict[_Identity, Release] = {}
 
     def create(self, name: str, selection: Selection, about: About) -> Release:
         """See `Releases.create`. Those who make releases at once take turns."""
@@ -60,7 +76,7 @@ class ReleaseFolder:
                     raise FileExistsError
                 return self._create(name, selection, about)
         except FileExistsError:
-            raise ReleaseExists(f"there is a release {name} already, and none is ever changed") from None
+            raise ReleaseExists.named(name) from None
         except OSError as exc:
             kind = StorageFull if exc.errno in atomic.NO_SPACE else StorageFailed
             log.error(event(kind.code, doing="release", name=name, reason=exc.strerror))
@@ -69,17 +85,9 @@ class ReleaseFolder:
     def _create(self, name: str, selection: Selection, about: About) -> Release:
         new = self._folder / _NEW_TABLE
         try:
-            lines = _Digested(selection.lines)
-            naming.write_new_file(new, lines.pieces(), _READ_ONLY)
-            release = Release(
-                name=name,
-                sha256=lines.sha256,
-                size_bytes=lines.size_bytes,
-                episodes=selection.episodes,
-                episode_bytes=selection.size_bytes,
-                hosts=selection.hosts,
-                about=about,
-            )
+            table = NewTable(selection)
+            naming.write_new_file(new, table.pieces(), _READ_ONLY)
+            release = table.as_release(name, about)
             # Whoever sees the table finds its own description there.
             self._describe(release)
             naming.publish_new_file(new, self._table(name))
@@ -105,8 +113,7 @@ class ReleaseFolder:
             )
         except OSError as exc:
             raise StorageFailed from exc
-        found = [release for name in names if (release := self.find(name)) is not None]
-        return sorted(found, key=lambda release: release.about.created_at_wall, reverse=True)
+        return newest_first(release for name in names if (release := self.find(name)) is not None)
 
     def find(self, name: str) -> Release | None:
         """See `Releases.find`."""
@@ -140,7 +147,7 @@ class ReleaseFolder:
         if opened is None:
             return None
         with opened.stream:
-            found = self._withdrawn.of(opened.stream)
+            found = self._withdrawn_of(opened)
             return None if found is None else len(found)
 
     def withdrawn(self, release: Release) -> Sequence[EpisodeKey]:
@@ -149,7 +156,12 @@ class ReleaseFolder:
         if opened is None:
             return []
         with opened.stream:
-            return [EpisodeKey(*name) for name in sorted(self._withdrawn.of(opened.stream) or ())]
+            return [EpisodeKey(*name) for name in sorted(self._withdrawn_of(opened) or ())]
+
+    def _withdrawn_of(self, opened: OpenRelease) -> frozenset[Name] | None:
+        this = _identity(opened.stream)
+        table = SortedTable(partial(os.pread, opened.stream.fileno()), this.size_bytes)
+        return self._withdrawn.of(this, opened.release.name, table)
 
     def _table(self, name: str) -> Path:
         return self._folder / f"{name}{TABLE_SUFFIX}"
@@ -167,41 +179,12 @@ class ReleaseFolder:
 
     def _read_whole(self, name: str, stream: BinaryIO) -> Release:
         """What the table itself tells."""
-        this = identity(stream)
+        this = _identity(stream)
         known = self._described.get(this)
         if known is None or known.name != name:
             known = self._described[this] = _summed_up(name, stream, this.modified_ns)
             stream.seek(0)
         return known
-
-
-class _Digested:
-    """Lines that are hashed as they pass."""
-
-    def __init__(self, lines: Iterable[bytes]) -> None:
-        self._lines = lines
-        self._digest = hashlib.sha256()
-        self.size_bytes = 0
-
-    @property
-    def sha256(self) -> str:
-        """Of what has passed, as 64 lower-case hex digits."""
-        return self._digest.hexdigest()
-
-    def pieces(self) -> Iterator[bytes]:
-        """The lines, many at a time."""
-        piece = bytearray()
-        for line in self._lines:
-            piece += line
-            if len(piece) >= _STEP:
-                yield self._passed(bytes(piece))
-                piece.clear()
-        yield self._passed(bytes(piece))
-
-    def _passed(self, piece: bytes) -> bytes:
-        self._digest.update(piece)
-        self.size_bytes += len(piece)
-        return piece
 
 
 def _summed_up(name: str, stream: BinaryIO, modified_ns: int) -> Release:

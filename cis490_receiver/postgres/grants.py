@@ -27,6 +27,8 @@ PRIVILEGES: Final = {
     "pieces": _ALL,
     "raised": _ALL,
     "rejections": ("SELECT", "INSERT", "DELETE"),
+    "releases": ("SELECT", "INSERT"),
+    "releases_being_made": _ALL,
     "reports": ("SELECT", "INSERT", "UPDATE"),
     "resumables": _ALL,
     "schema_migrations": ("SELECT",),

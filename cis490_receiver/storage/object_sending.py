@@ -64,6 +64,20 @@ class ObjectWriter:
         self._filled += count
         self.size_bytes += count
 
+    def append(self, data: bytes) -> None:
+        """Commit all of `data`, by way of lent buffers.
+
+        Raises:
+            StorageFailed: an earlier part could not be sent.
+        """
+        view = memoryview(data)
+        while view:
+            buffer = self.lend()
+            count = min(len(buffer), len(view))
+            buffer[:count] = view[:count]
+            self.commit(count)
+            view = view[count:]
+
     def hexdigest(self) -> str:
         """SHA-256 of everything that was committed, as 64 hex digits."""
         return self._hash.hexdigest()

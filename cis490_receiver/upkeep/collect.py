@@ -1,4 +1,4 @@
-"""Take away what uploads left behind in an object store: their notes, and then their objects.
+"""Take away what uploads, and makers of releases, left behind in an object store: their notes and their objects.
 
 The note goes first (`storage.base.placements`). Whatever happens after that, nobody can make an episode of the object;
 an object whose note is gone and that could not be deleted is found by `orphans`.
@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 from cis490_receiver.errors import StorageFailed
 from cis490_receiver.logfmt import event
@@ -23,6 +23,19 @@ log = logging.getLogger(__name__)
 PATIENCE_SECONDS: Final = 86400
 #: How many objects are asked about at a time.
 _CHUNK: Final = 500
+
+
+class Garbage(Protocol):
+    """What is noted of objects that something is to be made of: `Pieces`, and the tables of releases."""
+
+    def garbage(self, *, older_than_seconds: float) -> Iterator[str]:
+        """The objects that were noted so long ago and became nothing, and those that nobody needs any more. Nothing
+        comes of them from then on."""
+        ...
+
+    def forget(self, object_keys: Sequence[str]) -> None:
+        """Take away the notes of garbage that was deleted."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,17 +90,38 @@ def collect_pieces(objects: Objects, pieces: Pieces, *, older_than_seconds: floa
     Raises:
         StorageFailed: the notes cannot be read, or not be taken away.
     """
+    return _collect_garbage(objects, pieces, older_than_seconds, "discarded-upload")
+
+
+def collect_tables(
+    objects: Objects, tables: Garbage, *, older_than_seconds: float = PATIENCE_SECONDS
+) -> Collected:
+    """Delete the objects of tables of which no release came, because their maker died or had not the name. Safe beside
+    those who make releases, and beside others that collect. The note goes last, as in `collect_pieces`.
+
+    Args:
+        objects: where the objects are.
+        tables: what is known of them.
+        older_than_seconds: longer than the making of a release takes, which fails when it was slower.
+
+    Raises:
+        StorageFailed: the notes cannot be read, or not be taken away.
+    """
+    return _collect_garbage(objects, tables, older_than_seconds, "discarded-table")
+
+
+def _collect_garbage(objects: Objects, noted: Garbage, older_than_seconds: float, told_as: str) -> Collected:
     deleted = failed = 0
-    for object_key in pieces.garbage(older_than_seconds=older_than_seconds):
+    for object_key in noted.garbage(older_than_seconds=older_than_seconds):
         try:
             objects.delete(object_key)
         except StorageFailed as exc:
             failed += 1
             log.error(event("orphan-left", file=object_key, reason=exc.reason.partition("\n")[0]))
             continue
-        pieces.forget([object_key])
+        noted.forget([object_key])
         deleted += 1
-        log.info(event("discarded-upload", file=object_key))
+        log.info(event(told_as, file=object_key))
     return Collected(deleted, failed)
 
 

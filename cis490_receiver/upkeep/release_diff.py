@@ -6,14 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO, Literal
 
-from cis490_receiver.errors import ReceiverError
+from cis490_receiver.errors import ReleaseDamaged
 from cis490_receiver.models import EPISODE_FIELDS, Episode, EpisodeKey
-
-
-class ReleaseUnreadable(ReceiverError):
-    """A table is not sorted, or has lines that are no records."""
-
-    code = "release-damaged"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +48,7 @@ def differences(first: BinaryIO, second: BinaryIO) -> Iterator[Difference]:
     little time where they are the same.
 
     Raises:
-        ReleaseUnreadable: a table cannot be read.
+        ReleaseDamaged: a table cannot be read.
     """
     old, new = _Reader(first), _Reader(second)
     while old.line or new.line:
@@ -96,12 +90,12 @@ class _Reader:
         """The record of the line; None at the end.
 
         Raises:
-            ReleaseUnreadable: it is none, or does not come after the one before.
+            ReleaseDamaged: it is none, or does not come after the one before.
         """
         if self.line and self._parsed is None:
             self._parsed = _parse(self.line)
             if self._before and (self._before_key or _parse(self._before).key) >= self._parsed.key:
-                raise ReleaseUnreadable(f"the table is not sorted at {self._parsed.key}")
+                raise ReleaseDamaged(f"the table is not sorted at {self._parsed.key}")
         return self._parsed
 
 
@@ -109,4 +103,4 @@ def _parse(line: bytes) -> Episode:
     try:
         return Episode.from_line(line)
     except ValueError as exc:
-        raise ReleaseUnreadable(f"a line of the table cannot be read: {exc}") from exc
+        raise ReleaseDamaged(f"a line of the table cannot be read: {exc}") from exc

@@ -66,6 +66,7 @@ STATUS: Final[dict[type[errors.ReceiverError], int]] = {
     errors.DatabaseUnavailable: 503,
     errors.StoreUnavailable: 503,
     errors.EpisodeDamaged: 500,
+    errors.ReleaseDamaged: 500,
     errors.EpisodeBusy: 503,
     errors.LooksBusy: 503,
 }
@@ -80,6 +81,7 @@ RETRY_AFTER: Final[dict[type[errors.ReceiverError], int]] = {
     errors.DatabaseUnavailable: 15,
     errors.StoreUnavailable: 60,
     errors.EpisodeDamaged: 3600,
+    errors.ReleaseDamaged: 3600,
     errors.EpisodeBusy: 5,
     errors.UploadLocked: 5,
     errors.TooManyUploads: 3600,

@@ -7,7 +7,7 @@ from typing import Any, Final
 from flask import Blueprint, Response, request
 
 from cis490_receiver import protocol
-from cis490_receiver.errors import NotFound, StorageFailed
+from cis490_receiver.errors import NotFound, ReleaseDamaged, StorageFailed
 from cis490_receiver.index.base.releases import as_record
 from cis490_receiver.views import files
 from cis490_receiver.views.answers import json_answer
@@ -54,7 +54,7 @@ def blueprint(services: Services) -> Blueprint:
                 always=False,
             ),
         ),
-        errors=(*files.ERRORS, NotFound, StorageFailed),
+        errors=(*files.ERRORS, NotFound, ReleaseDamaged, StorageFailed),
         example="/v1/releases/paper-1.jsonl",
         curl="-o paper-1.jsonl",
         doc="`sha256sum` of the file is the `sha256` that `GET /v1/releases` gives, which is also the entity tag.",

@@ -33,7 +33,13 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
-    made = (IMPLEMENTATIONS | STORES)[request.param](tmp_path / "data")
+    folder = tmp_path / "data"
+    made: Place
+    if request.param in STORES:
+        kept = request.module.__name__.rpartition(".")[2]
+        made = IN_OBJECTS[kept].make(request.param, folder)
+    else:
+        made = IMPLEMENTATIONS[request.param](folder)
     yield made
     if isinstance(made, Postgres | Objects):
         database_of(made.url).close()

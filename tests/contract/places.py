@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import multiprocessing
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
-from typing import Any, Final, Protocol, cast
+from typing import Any, Final, Protocol, Self, cast
 
 from cis490_receiver.backends import Backends, open_backends
 from cis490_receiver.config import Settings
 from cis490_receiver.index.postgres.rejections import PostgresRejections
+from cis490_receiver.index.postgres.releases import PostgresReleases
 from cis490_receiver.index.postgres.reports import PostgresReports
 from cis490_receiver.index.postgres.withdrawals import PostgresWithdrawals
 from cis490_receiver.models import Episode, EpisodeKey, Upload
@@ -27,9 +29,12 @@ from cis490_receiver.state.postgres.outbox import PostgresOutbox
 from cis490_receiver.state.postgres.signing_in import PostgresCodes, PostgresSessionKey
 from cis490_receiver.state.postgres.tokens import PostgresTokens
 from cis490_receiver.storage.base import EpisodeStore, Incoming
+from cis490_receiver.storage.base.placements import Placement
+from cis490_receiver.storage.object_blobs import ObjectBlobs
 from cis490_receiver.storage.object_client import ObjectClient, ObjectsConfig
 from cis490_receiver.storage.objects import ObjectStore
 from cis490_receiver.storage.postgres.cluster_partials import ClusterPartials
+from cis490_receiver.storage.postgres.inventory import ClusterInventory
 from tests.support import objects, postgres
 
 NOW_NS: Final = 1_800_000_000 * 10**9
@@ -106,7 +111,7 @@ class Objects:
     server: objects.Server
 
     @classmethod
-    def make(cls, kind: str, folder: Path) -> Objects:
+    def make(cls, kind: str, folder: Path) -> Self:
         """A new one, with nothing in it."""
         return cls(folder, postgres.shared().migrated(), objects.shared(kind))
 
@@ -126,6 +131,73 @@ class Objects:
             ),
             index=cast(Any, index_of(self.url)),
         )
+
+
+@dataclass(frozen=True)
+class Releases(Objects):
+    """Releases in PostgreSQL and an object store; the local disk for the rest, and so for what they are made of."""
+
+    def open(self) -> Backends:
+        """See `Place.open`."""
+        local = Local(self.folder).open()
+        return replace(
+            local,
+            releases=PostgresReleases(
+                database_of(self.url), ObjectBlobs(self.client), cast(Any, local.index)
+            ),
+        )
+
+
+@dataclass(frozen=True)
+class Rows(Objects):
+    """Episodes in an object store, and rows of PostgreSQL that tell of them; the local disk for the rest."""
+
+    def open(self) -> Backends:
+        """See `Place.open`."""
+        database = database_of(self.url)
+        placements = InsertedPlacements(database)
+        return replace(
+            Local(self.folder).open(),
+            store=ObjectStore(self.client, placements),
+            index=cast(Any, objects.KnownIndex(placements)),
+            inventory=ClusterInventory(database, self.client),
+        )
+
+
+@dataclass
+class InsertedPlacements(objects.KnownPlacements):
+    """The same in memory, and in rows that nobody reads again here."""
+
+    def __init__(self, database: Database) -> None:
+        super().__init__()
+        self._database = database
+
+    def append(self, key: EpisodeKey, placement: Placement) -> bool:
+        appended = super().append(key, placement)
+        if appended:
+            self._database.write_once(
+                "INSERT INTO episodes VALUES (%s, %s, %s, %s, %s, %s, '')",
+                (
+                    key.host_id,
+                    key.episode_id,
+                    placement.object_key,
+                    placement.size_bytes,
+                    placement.sha256,
+                    placement.modified_ns,
+                ),
+            )
+        return appended
+
+    def set_aside(self, key: EpisodeKey, object_key: str) -> bool:
+        done = super().set_aside(key, object_key)
+        if done:
+            self._database.write_once(
+                "WITH gone AS (UPDATE episodes SET object_key = NULL WHERE object_key = %s"
+                " RETURNING host_id, episode_id)"
+                " INSERT INTO set_aside (object_key, host_id, episode_id) SELECT %s, * FROM gone",
+                (object_key, object_key),
+            )
+        return done
 
 
 @cache
@@ -164,11 +236,18 @@ IN_POSTGRES: Final = frozenset(
 )
 
 #: Of what objects and PostgreSQL keep together, and those of them that are about nothing else.
-IN_OBJECTS: Final = frozenset({"test_partials", "test_cluster_partials"})
-ONLY_IN_OBJECTS: Final = frozenset({"test_cluster_partials"})
-STORES: Final[dict[str, Callable[[Path], Place]]] = {
-    kind: partial(Objects.make, kind) for kind in ("seaweedfs", "rclone")
+IN_OBJECTS: Final[dict[str, type[Objects]]] = {
+    "test_cluster_inventory": Rows,
+    "test_cluster_partials": Objects,
+    "test_cluster_releases": Releases,
+    "test_inventory": Rows,
+    "test_partials": Objects,
+    "test_releases": Releases,
 }
+ONLY_IN_OBJECTS: Final = frozenset(
+    {"test_cluster_inventory", "test_cluster_partials", "test_cluster_releases"}
+)
+STORES: Final = ("seaweedfs", "rclone")
 
 _SPAWN: Final = multiprocessing.get_context("spawn")
 
@@ -217,6 +296,18 @@ def append(incoming: Incoming, data: bytes) -> None:
     """Commit `data` by way of a lent buffer."""
     incoming.lend()[: len(data)] = data
     incoming.commit(len(data))
+
+
+def store_indexed(backends: Backends, number: int, host_id: str = "host") -> None:
+    """Store one episode now, with its record, in the order of `ingest`."""
+    upload = Upload(key(number, host_id), sha256(content(number)))
+    with backends.store.receive(upload.key, Stamps()) as incoming:
+        append(incoming, content(number))
+        incoming.sync()
+        placed = incoming.publish()
+        episode = Episode.from_upload(upload, size_bytes=incoming.size_bytes, received_at_ns=time.time_ns())
+        assert placed is not None and backends.index.append(episode, placed)
+        incoming.settle()
 
 
 def store_one(store: EpisodeStore, name: EpisodeKey, data: bytes) -> bool:

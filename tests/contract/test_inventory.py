@@ -6,11 +6,11 @@ import random
 import time
 
 from cis490_receiver.backends import Backends
-from tests.contract.places import HOUR_NS, content, key, store_one
+from tests.contract.places import HOUR_NS, content, key, store_indexed
 
 
 def test_lengths_are_told_of_what_is_published(backends: Backends) -> None:
-    store_one(backends.store, key(1), content(1))
+    store_indexed(backends, 1)
     assert backends.inventory.size_of(key(1)) == len(content(1))
     assert backends.inventory.size_of(key(2)) is None
     assert backends.inventory.size_of(key(1, "nobody")) is None
@@ -18,7 +18,7 @@ def test_lengths_are_told_of_what_is_published(backends: Backends) -> None:
 
 def test_what_was_put_aside_is_counted_and_dated(backends: Backends) -> None:
     assert backends.inventory.quarantined() == 0
-    store_one(backends.store, key(1), content(1))
+    store_indexed(backends, 1)
     now_ns = time.time_ns()
     backends.store.quarantine(key(1), lambda held: True)
     assert backends.inventory.quarantined() == 1
@@ -29,7 +29,7 @@ def test_what_was_put_aside_is_counted_and_dated(backends: Backends) -> None:
 
 def test_chance_picks_some_that_were_there_by_then(backends: Backends) -> None:
     for number in range(10):
-        store_one(backends.store, key(number, f"host-{number % 3}"), content(number))
+        store_indexed(backends, number, f"host-{number % 3}")
     choose, later = random.Random(1), time.time_ns() + HOUR_NS
     some = backends.inventory.some_keys(4, choose, before_ns=later)
     assert len(set(some)) == 4

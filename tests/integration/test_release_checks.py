@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 
+from cis490_receiver.errors import ReleaseDamaged
 from cis490_receiver.models import Episode
-from cis490_receiver.upkeep.release_diff import ReleaseUnreadable, differences
+from cis490_receiver.upkeep.release_diff import differences
 from tests.commands.running import PROGRAM, answer, run, write_index
 from tests.integration.test_withdrawals import run as done
 from tests.support.archives import make_episode
@@ -147,7 +148,7 @@ def test_a_table_that_is_not_sorted_is_not_compared() -> None:
     good = table(record(1), record(2))
     for bad in (table(record(2), record(1)), table(record(1), record(1)), io.BytesIO(b"no record\n")):
         good.seek(0)
-        with pytest.raises(ReleaseUnreadable):
+        with pytest.raises(ReleaseDamaged):
             list(differences(good, bad))
 
 

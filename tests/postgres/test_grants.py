@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from random import Random
 from uuid import uuid4
 
 import psycopg
 import pytest
 
 from cis490_receiver.errors import ConfigError
+from cis490_receiver.index.base.releases import Release, ReleaseExists
 from cis490_receiver.index.postgres.rejections import PostgresRejections
+from cis490_receiver.index.postgres.release_rows import ReleaseRows
 from cis490_receiver.index.postgres.reports import PostgresReports
 from cis490_receiver.index.postgres.withdrawals import PostgresWithdrawals
 from cis490_receiver.postgres import schema
@@ -24,12 +27,15 @@ from cis490_receiver.state.postgres.outbox import PostgresOutbox
 from cis490_receiver.state.postgres.signing_in import PostgresCodes, PostgresSessionKey
 from cis490_receiver.state.postgres.tokens import PostgresTokens
 from cis490_receiver.storage.base.partials import PartialUpload
+from cis490_receiver.storage.object_client import ObjectClient, ObjectsConfig
+from cis490_receiver.storage.postgres.inventory import ClusterInventory
 from cis490_receiver.storage.postgres.piece_rows import HeldRows, PieceRows, StoredPiece
 from cis490_receiver.storage.postgres.upload_rows import UploadRows
 from tests.contract.places import NOW_NS
 from tests.contract.test_alerts import alert
 from tests.contract.test_partials import STORED, announced
 from tests.contract.test_rejections import fact
+from tests.contract.test_releases import about
 from tests.contract.test_tokens import add
 from tests.contract.test_withdrawals import item
 from tests.support import postgres
@@ -83,7 +89,22 @@ def test_a_receiver_can_do_all_of_its_work(receiver: str) -> None:
     assert held.end(STORED) == ["b"] == list(PieceRows(database).garbage(older_than_seconds=0))
     held.forget(["b"])
     rows.forget("a")
+    releases = ReleaseRows(database)
+    for object_key in ("c", "d"):
+        releases.note("r", object_key)
+    releases.add(release("r"), "c")
+    with pytest.raises(ReleaseExists):
+        releases.add(release("r"), "d")
+    assert releases.all() == [release("r")] and list(releases.garbage(older_than_seconds=0)) == ["d"]
+    releases.forget(["d"])
+    inventory = ClusterInventory(database, ObjectClient(ObjectsConfig("bucket", "")))
+    assert inventory.quarantined() == 0 == len(inventory.some_keys(1, Random(1), before_ns=NOW_NS))
     database.close()
+
+
+def release(name: str) -> Release:
+    amounts = {"size_bytes": 9, "episodes": 1, "episode_bytes": 1, "hosts": 1}
+    return Release(name=name, sha256="0" * 64, about=about(), **amounts)
 
 
 @pytest.mark.parametrize(
@@ -94,6 +115,8 @@ def test_a_receiver_can_do_all_of_its_work(receiver: str) -> None:
         "DELETE FROM withdrawals",
         "UPDATE withdrawals SET line = ''",
         "DELETE FROM documents",
+        "DELETE FROM releases",
+        "UPDATE releases SET object_key = ''",
         "UPDATE schema_migrations SET number = 9",
         "CREATE TABLE mine (a int)",
     ],

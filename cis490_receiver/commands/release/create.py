@@ -55,7 +55,7 @@ def command(
     filters, reason = as_filters(words), _reason(why)
     backends = use_index(load())
     if backends.releases.find(name) is not None:
-        raise ReleaseExists(f"there is a release {name} already, and none is ever changed; take another name")
+        raise ReleaseExists.named(name)
     with on_standard_error(quiet=quiet) as progress:
         backends.index.tell_progress(progress)
         if dry_run:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, BinaryIO, Protocol
+from typing import Any, BinaryIO, Protocol, Self
 
 from cis490_receiver.errors import ReceiverError
 from cis490_receiver.index.base import Selection
@@ -18,6 +18,11 @@ class ReleaseExists(ReceiverError):
     """The name is taken; what bears it is never changed."""
 
     code = "release-exists"
+
+    @classmethod
+    def named(cls, name: str) -> Self:
+        """That `name` is taken."""
+        return cls(f"there is a release {name} already, and none is ever changed; take another name")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +115,12 @@ class Releases(Protocol):
         ...
 
     def open(self, name: str) -> OpenRelease | None:
-        """The release `name`, to be read; None when there is none."""
+        """The release `name`, to be read; None when there is none.
+
+        Raises:
+            ReleaseDamaged: its table is gone, or has another length.
+            StorageFailed: it cannot be read.
+        """
         ...
 
     def count_withdrawn(self, release: Release) -> int | None:

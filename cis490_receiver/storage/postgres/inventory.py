@@ -1,0 +1,60 @@
+"""What the rows of episodes tell of them, and the heads of their objects."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from typing import Final
+
+from cis490_receiver.models import EpisodeKey
+from cis490_receiver.postgres.pool import Database
+from cis490_receiver.storage.object_client import ObjectClient
+
+#: How many pages of the table `some_keys` looks at, more or less.
+_PAGES: Final = 50
+_COUNT_PAGES: Final = "SELECT pg_relation_size('episodes') / current_setting('block_size')::bigint"
+#: Whole pages, by chance (PostgreSQL's documentation, SELECT, *TABLESAMPLE*).
+_SAMPLE: Final = """
+SELECT host_id, episode_id FROM episodes TABLESAMPLE SYSTEM (%s) REPEATABLE (%s)
+WHERE object_key IS NOT NULL AND received_at_ns < %s
+"""
+
+
+class ClusterInventory:
+    """See `storage.base.Inventory`. Makes no connection before it is used: a fork is harmless."""
+
+    def __init__(self, database: Database, client: ObjectClient) -> None:
+        self._database = database
+        self._client = client
+
+    def size_of(self, key: EpisodeKey) -> int | None:
+        """See `Inventory.size_of`: the length of the object; None too where the row is there and its object is not."""
+        rows = self._database.read(
+            "SELECT object_key FROM episodes WHERE (host_id, episode_id) = (%s, %s) AND object_key IS NOT NULL",
+            (key.host_id, key.episode_id),
+        )
+        return self._client.size_of(rows[0][0]) if rows else None
+
+    def set_aside_since(self, key: EpisodeKey, ns: int) -> bool:
+        """See `Inventory.set_aside_since`, by the clock of the database."""
+        return bool(
+            self._database.read(
+                "SELECT true FROM set_aside WHERE (host_id, episode_id) = (%s, %s)"
+                " AND set_aside_at >= to_timestamp(%s / 1e9) LIMIT 1",
+                (key.host_id, key.episode_id, ns),
+            )
+        )
+
+    def quarantined(self) -> int:
+        """See `Inventory.quarantined`."""
+        [(count,)] = self._database.read("SELECT count(*) FROM set_aside")
+        return int(count)
+
+    def some_keys(self, count: int, choose: random.Random, *, before_ns: int) -> Sequence[EpisodeKey]:
+        """See `Inventory.some_keys`. Costs a bounded number of pages, on each of which are some dozens of episodes
+        that came one after the other."""
+        [(pages,)] = self._database.read(_COUNT_PAGES)
+        percent = 100 * min(_PAGES / pages, 1) if pages else 100
+        rows = self._database.read(_SAMPLE, (percent, choose.random(), before_ns))
+        keys = sorted(EpisodeKey(*row) for row in rows)
+        return choose.sample(keys, min(count, len(keys)))
