@@ -157,7 +157,7 @@ def test_a_command_starts_without_the_web_framework() -> None:
 
 
 #: What needs the extra `cluster`; a command may ask for the schema, in its function.
-OF_CLUSTER = {"postgres", "state.postgres", "index.postgres", "storage.postgres"}
+OF_CLUSTER = {"postgres", "state.postgres", "index.postgres", "storage.postgres", "backends.cluster"}
 
 
 def test_a_receiver_on_one_machine_needs_no_database_client() -> None:

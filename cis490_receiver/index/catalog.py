@@ -28,8 +28,8 @@ from cis490_receiver.errors import StorageFailed
 from cis490_receiver.files.lines import end_of_lines, placed_batches
 from cis490_receiver.index import catalog_rows, withdrawals
 from cis490_receiver.index.base import OpenJournal
-from cis490_receiver.index.journal import Journal
 from cis490_receiver.index.position import fingerprint, position_of
+from cis490_receiver.index.source import JournalSource
 from cis490_receiver.logfmt import event
 
 log = logging.getLogger(__name__)
@@ -58,7 +58,7 @@ OnRead = Callable[[int, int], None]
 class Catalog:
     """See the module. Threads and processes may share it."""
 
-    def __init__(self, path: Path, journal: Journal) -> None:
+    def __init__(self, path: Path, journal: JournalSource) -> None:
         self._path = path
         self._journal = journal
         self._withdrawn = path.with_name(withdrawals.WITHDRAWN_NAME)

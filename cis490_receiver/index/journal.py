@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from cis490_receiver.errors import StorageFailed, StorageFull
@@ -53,10 +53,11 @@ class Journal:
         except OSError as exc:
             raise self._named(exc, "append") from exc
 
-    def _append(self, lines: bytes) -> None:
+    def _append(self, lines: Sequence[bytes]) -> Sequence[None]:
         with atomic.locked_file(self.path) as fd:
             self._mend(fd)
-            atomic.append_lines(fd, self.path, [lines], take_back=self._take_back)
+            atomic.append_lines(fd, self.path, [b"".join(lines)], take_back=self._take_back)
+        return [None] * len(lines)
 
     def _take_back(self, fd: int, end: int) -> None:
         """Cut off what was appended behind `end`. Whole lines of it may have been read by now."""

@@ -20,7 +20,7 @@ from cis490_receiver.files.lines import LINE_LIMIT
 from cis490_receiver.filters import Filters
 from cis490_receiver.index.base import OpenJournal, Selection
 from cis490_receiver.index.catalog import Catalog
-from cis490_receiver.index.journal import Journal
+from cis490_receiver.index.source import JournalSource
 from cis490_receiver.index.withdrawals import CONDITIONS
 
 #: How often a selection is made anew because the journal was swapped or cut meanwhile.
@@ -43,7 +43,7 @@ class _Found:
 
 
 @contextlib.contextmanager
-def select(catalog: Catalog, journal: Journal, filters: Filters) -> Iterator[Selection]:
+def select(catalog: Catalog, journal: JournalSource, filters: Filters) -> Iterator[Selection]:
     """See `EpisodeIndex.selection`."""
     for _ in range(_TRIES):
         # What was not synced yet, and what is cut away when its sync fails, must not be in what stays for ever.
@@ -60,7 +60,7 @@ def select(catalog: Catalog, journal: Journal, filters: Filters) -> Iterator[Sel
     raise StorageFailed("the index is being made anew; try again when that is done")
 
 
-def _is_in_force(journal: Journal, opened: OpenJournal) -> bool:
+def _is_in_force(journal: JournalSource, opened: OpenJournal) -> bool:
     now = journal.open()
     with now.stream:
         return now.generation == opened.generation

@@ -22,6 +22,7 @@ PRIVILEGES: Final = {
     "heartbeats": ("SELECT", "INSERT", "UPDATE"),
     "journal": ("SELECT", "INSERT"),
     "journal_head": ("SELECT", "UPDATE"),
+    "lines_set_aside": ("SELECT", "INSERT"),
     "notes": _ALL,
     "past_reports": ("SELECT", "INSERT", "DELETE"),
     "pieces": _ALL,

@@ -43,6 +43,8 @@ _CONNECTING: Final[dict[str, Any]] = {
 }
 #: See PostgreSQL's documentation, *Client Connection Defaults* and *Connections and Authentication*.
 _SESSION: Final = {
+    "default_transaction_isolation": "read committed",
+    "default_transaction_read_only": "off",
     "statement_timeout": "30s",
     "lock_timeout": "20s",
     "idle_in_transaction_session_timeout": "60s",
@@ -163,6 +165,13 @@ def _configure(connection: Connection) -> None:
     settings = ", ".join(f"set_config('{name}', '{value}', false)" for name, value in _SESSION.items())
     connection.execute(f"SELECT {settings}".encode())
     connection.commit()
+
+
+def write_something(connection: Connection) -> None:
+    """Make the transaction one that writes, so that its commit is waited for as any other: once it is committed, all
+    that could be seen before is as safe as it is. A record of the write-ahead log, and no row that others wait for
+    (PostgreSQL, *Generic WAL and logical messages*, ``pg_logical_emit_message``)."""
+    connection.execute(b"SELECT pg_logical_emit_message(true, 'cis490-receiver', '')")
 
 
 def commit(connection: Connection) -> None:

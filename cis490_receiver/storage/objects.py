@@ -65,19 +65,18 @@ class ObjectStore:
         return self._placements.find(key) is not None
 
     def open(self, key: EpisodeKey) -> OpenEpisode | None:
-        """See `EpisodeStore.open`.
-
-        Raises:
-            EpisodeDamaged: its object is gone, or has another length.
-        """
+        """See `EpisodeStore.open`. An episode whose object is gone is not there, as one whose file is."""
         placement = self._placements.find(key)
         if placement is None:
             return None
-        if self._client.size_of(placement.object_key) != placement.size_bytes:
-            log.error(event(EpisodeDamaged.code, host=key.host_id, id=key.episode_id))
-            raise EpisodeDamaged
-        stream = open_object(self._client, placement.object_key, placement.size_bytes)
-        return OpenEpisode(stream, placement.size_bytes, placement.modified_ns)
+        size_bytes = self._client.size_of(placement.object_key)
+        if size_bytes is None:
+            log.error(
+                event(EpisodeDamaged.code, host=key.host_id, id=key.episode_id, file=placement.object_key)
+            )
+            return None
+        stream = open_object(self._client, placement.object_key, size_bytes)
+        return OpenEpisode(stream, size_bytes, placement.modified_ns)
 
     @contextlib.contextmanager
     def hold(self, key: EpisodeKey, *, wait_seconds: float) -> Iterator[HeldObject | None]:

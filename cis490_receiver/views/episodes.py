@@ -19,7 +19,6 @@ from cis490_receiver.policy.auth import Principal
 from cis490_receiver.policy.headers import code_commit
 from cis490_receiver.policy.identifiers import stored_key, uploaded_key
 from cis490_receiver.policy.inspection import inspector
-from cis490_receiver.policy.quota import check_reserve
 from cis490_receiver.views import files, upload_facts
 from cis490_receiver.views.answers import json_answer
 from cis490_receiver.views.body import request_body
@@ -163,11 +162,12 @@ def _receive(services: Services, request: Request, path: str, principal: Princip
         key, request.headers, settings=settings, gate=services.gate, free_bytes=services.free_bytes
     )
 
-    def check_space() -> None:
-        check_reserve(services.free_bytes(), 0, settings.disk_reserve_bytes)
-
     body = request_body(
-        request, upload.size_bytes, settings.max_episode_bytes, check_space, services.uploads.received
+        request,
+        upload.size_bytes,
+        settings.max_episode_bytes,
+        services.check_space,
+        services.uploads.received,
     )
     return receive_episode(
         upload,

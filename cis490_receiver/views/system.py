@@ -11,7 +11,6 @@ from cis490_receiver.errors import BadEpisodeName, GateUnavailable, NotReady, Re
 from cis490_receiver.monitor import heartbeat
 from cis490_receiver.policy.admission import is_preflight, preflight
 from cis490_receiver.policy.auth import Principal
-from cis490_receiver.policy.quota import check_reserve
 from cis490_receiver.views.answers import json_answer
 from cis490_receiver.views.openapi import parameters, schemas
 from cis490_receiver.views.openapi.declaration import Answer, operation
@@ -77,12 +76,12 @@ def blueprint(services: Services) -> Blueprint:
 def not_ready_reasons(services: Services) -> list[str]:
     """Why an episode could not be taken now, as stable error codes; empty when it could."""
     reasons = []
-    try:
-        services.store.check_writable()
-        services.index.check_writable()
-        check_reserve(services.free_bytes(), 0, services.settings.disk_reserve_bytes)
-    except ReceiverError as exc:
-        reasons.append(exc.code)
+    for check in (services.store.check_writable, services.index.check_writable, services.check_space):
+        try:
+            check()
+        except ReceiverError as exc:
+            if exc.code not in reasons:
+                reasons.append(exc.code)
     if services.gate is not None:
         try:
             services.gate.snapshot()

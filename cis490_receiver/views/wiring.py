@@ -14,6 +14,7 @@ from cis490_receiver.index.base.releases import Releases
 from cis490_receiver.monitor.watch import Watch
 from cis490_receiver.policy.auth import Authenticator, Principal
 from cis490_receiver.policy.gate import VersionGate
+from cis490_receiver.policy.quota import check_reserve
 from cis490_receiver.policy.sessions import Session, Sessions
 from cis490_receiver.policy.slowdown import Slowdown
 from cis490_receiver.resumable import Resumables
@@ -55,6 +56,13 @@ class Services:
         """How much more could be stored beside what is still to come of uploads that were begun."""
         free = self.store.free_bytes()
         return None if free is None else free - self.resumables.partials.announced_bytes()
+
+    def check_space(self) -> None:
+        """Raises:
+        StorageFull: less is left than the reserve.
+        StorageFailed: it cannot be told.
+        """
+        check_reserve(self.free_bytes(), 0, self.settings.disk_reserve_bytes)
 
 
 SESSION_COOKIE: Final = "cis490_session"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import multiprocessing
+import secrets
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -13,6 +14,7 @@ from typing import Any, Final, Protocol, Self, cast
 
 from cis490_receiver.backends import Backends, open_backends
 from cis490_receiver.config import Settings
+from cis490_receiver.index.postgres.episodes import PostgresIndex
 from cis490_receiver.index.postgres.rejections import PostgresRejections
 from cis490_receiver.index.postgres.releases import PostgresReleases
 from cis490_receiver.index.postgres.reports import PostgresReports
@@ -35,6 +37,7 @@ from cis490_receiver.storage.object_client import ObjectClient, ObjectsConfig
 from cis490_receiver.storage.objects import ObjectStore
 from cis490_receiver.storage.postgres.cluster_partials import ClusterPartials
 from cis490_receiver.storage.postgres.inventory import ClusterInventory
+from cis490_receiver.storage.postgres.placements import PostgresPlacements
 from tests.support import objects, postgres
 
 NOW_NS: Final = 1_800_000_000 * 10**9
@@ -81,8 +84,10 @@ class Postgres:
     def open(self) -> Backends:
         """See `Place.open`."""
         database = database_of(self.url)
+        self.folder.mkdir(exist_ok=True)
         return replace(
             Local(self.folder).open(),
+            index=NotedIndex(self.folder, database),
             alerts=PostgresAlerts(database),
             outbox=PostgresOutbox(database),
             mutes=PostgresMutes(database),
@@ -212,6 +217,21 @@ def index_of(url: str) -> objects.KnownIndex:
     return objects.KnownIndex(placements_of(url))
 
 
+class NotedIndex(PostgresIndex):
+    """The index of many machines, for records of objects that nobody made."""
+
+    def __init__(self, folder: Path, database: Database) -> None:
+        super().__init__(folder, database)
+        self.placements = PostgresPlacements(database)
+
+    def append(self, episode: Episode, placed: str = "") -> bool:
+        """See `EpisodeIndex.append`; an object that is not named is made up, and noted."""
+        if not placed:
+            placed = secrets.token_hex(16)
+            self.placements.register(episode.key, placed)
+        return super().append(episode, placed)
+
+
 @cache
 def database_of(url: str) -> Database:
     """The connections of this process."""
@@ -223,11 +243,13 @@ IMPLEMENTATIONS: Final[dict[str, Callable[[Path], Place]]] = {"local": Local, "p
 IN_POSTGRES: Final = frozenset(
     {
         "test_alerts",
+        "test_episode_index",
         "test_gate_list",
         "test_inspections",
         "test_marks",
         "test_notes",
         "test_rejections",
+        "test_renewal",
         "test_reports",
         "test_signing_in",
         "test_tokens",

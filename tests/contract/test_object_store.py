@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from cis490_receiver.errors import EpisodeDamaged, StorageFailed, StoreUnavailable
+from cis490_receiver.errors import StorageFailed, StoreUnavailable
 from cis490_receiver.stamps import Stamps
 from cis490_receiver.storage.base import EpisodeStore
 from cis490_receiver.storage.base.placements import Placement
@@ -33,12 +33,12 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 class Cluster:
     """A store, what is known of its objects, and what stands between."""
 
-    def __init__(self, server: Server, prefix: str) -> None:
+    def __init__(self, server: Server, prefix: str, *, patience_seconds: float) -> None:
         self.server = server
         self.proxy = Proxy(server.port)
         self.placements = KnownPlacements()
         options = server.options(self.proxy.port)
-        self.client = ObjectClient(ObjectsConfig(BUCKET, prefix, options, request_seconds=1, retries=1))
+        self.client = ObjectClient(ObjectsConfig(BUCKET, prefix, options, patience_seconds, retries=1))
         self.store = ObjectStore(self.client, self.placements)
         #: Past the proxy.
         self.objects = ObjectClient(ObjectsConfig(BUCKET, prefix, server.options()))
@@ -48,7 +48,7 @@ class Cluster:
 
     def append(self, number: int, incoming: IncomingObject) -> bool:
         placed = incoming.publish()
-        found = Placement(placed, incoming.size_bytes, incoming.hexdigest(), self.placements.now_ns)
+        found = Placement(placed, incoming.size_bytes, incoming.hexdigest(), self.placements.at_ns)
         return self.placements.append(key(number), found)
 
     def store_one(self, number: int, data: bytes) -> bool:
@@ -66,7 +66,9 @@ class Cluster:
 
 @pytest.fixture
 def cluster(server: Server, request: pytest.FixtureRequest) -> Iterator[Cluster]:
-    made = Cluster(server, f"lab/{abs(hash(request.node.name)):x}")
+    # A store that hangs is to be noticed soon; a busy one that does not is to be waited for.
+    hangs = "hang" in request.node.name
+    made = Cluster(server, f"lab/{abs(hash(request.node.name)):x}", patience_seconds=1 if hangs else 20)
     yield made
     made.proxy.close()
 
@@ -160,7 +162,7 @@ def test_a_store_that_fails_in_the_middle_is_named_and_shows_nothing(
     assert not cluster.store.exists(key(1))
     cluster.proxy.pass_bytes = None
     # Whatever the way out could not discard, is the collector's.
-    cluster.placements.now_ns = 1
+    cluster.placements.at_ns = 1
     collect(cluster.objects, cluster.placements, before_ns=1)
     assert cluster.visible() == [] and not cluster.placements.notes
     assert cluster.store_one(1, data) and read(cluster.store, 1) == data
@@ -181,7 +183,7 @@ def test_a_writer_slower_than_the_collector_makes_no_episode(cluster: Cluster) -
     with cluster.store.receive(key(1), Stamps()) as incoming:
         fill(incoming, content(1))
         incoming.sync()
-        cluster.placements.now_ns = 10
+        cluster.placements.at_ns = 10
         assert collect(cluster.client, cluster.placements, before_ns=0) == Collected(0, 0)
         assert collect(cluster.client, cluster.placements, before_ns=5) == Collected(1, 0)
         with pytest.raises(KeyError):
@@ -207,14 +209,12 @@ def test_a_collector_that_cannot_delete_leaves_an_orphan_that_is_told(cluster: C
     assert list(orphans(cluster.objects, cluster.placements, before_ns=1)) == []
 
 
-def test_an_object_that_is_gone_or_short_is_said_to_be_damaged(cluster: Cluster) -> None:
+def test_an_object_that_is_gone_or_short_is_seen_to_be(cluster: Cluster) -> None:
     assert cluster.store_one(1, content(1))
     cluster.objects.put_small(cluster.placements.episodes[key(1)].object_key, b"short")
-    with pytest.raises(EpisodeDamaged):
-        cluster.store.open(key(1))
+    assert read(cluster.store, 1) == b"short"
     cluster.objects.delete(cluster.placements.episodes[key(1)].object_key)
-    with pytest.raises(EpisodeDamaged):
-        cluster.store.open(key(1))
+    assert cluster.store.open(key(1)) is None
     assert cluster.store.quarantine(key(1), lambda held: held.size_bytes == 0)
     assert cluster.store_one(1, content(3)) and read(cluster.store, 1) == content(3)
 

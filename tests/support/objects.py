@@ -149,9 +149,9 @@ def names(client: ObjectClient) -> list[str]:
 
 @dataclass
 class KnownPlacements:
-    """`Placements` in memory, with the clock in `now_ns`, and the part of the index that makes an episode."""
+    """`Placements` in memory, with the clock in `at_ns`, and the part of the index that makes an episode."""
 
-    now_ns: int = 0
+    at_ns: int = 0
     notes: dict[str, tuple[EpisodeKey, int]] = field(default_factory=dict)
     episodes: dict[EpisodeKey, Placement] = field(default_factory=dict)
     aside: set[str] = field(default_factory=set)
@@ -170,7 +170,10 @@ class KnownPlacements:
     def register(self, key: EpisodeKey, object_key: str) -> None:
         with self._lock:
             assert object_key not in self.notes
-            self.notes[object_key] = (key, self.now_ns)
+            self.notes[object_key] = (key, self.at_ns)
+
+    def now_ns(self) -> int:
+        return self.at_ns
 
     def release(self, object_key: str) -> bool:
         with self._lock:

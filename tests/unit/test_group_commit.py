@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -14,10 +15,11 @@ def test_those_that_come_while_one_is_written_are_written_together() -> None:
     written: list[bytes] = []
     first_is_in, go_on = threading.Event(), threading.Event()
 
-    def write(lines: bytes) -> None:
+    def write(lines: Sequence[bytes]) -> Sequence[bytes]:
         first_is_in.set()
         assert go_on.wait(10)
-        written.append(lines)
+        written.append(b"".join(lines))
+        return lines
 
     group = GroupCommit(write)
     with ThreadPoolExecutor(9) as pool:
@@ -28,16 +30,16 @@ def test_those_that_come_while_one_is_written_are_written_together() -> None:
             pass
         assert not any(one.done() for one in done)
         go_on.set()
-        for one in done:
-            one.result(10)
+        assert [one.result(10) for one in done] == [b"%d" % number for number in range(9)]
     assert written[0] == b"0"
     assert [sorted(lines) for lines in written[1:]] == [sorted(b"12345678")]
 
 
 def test_a_failure_reaches_each_of_its_batch_and_nobody_else() -> None:
-    def write(lines: bytes) -> None:
+    def write(lines: Sequence[bytes]) -> Sequence[bytes]:
         if b"bad" in lines:
             raise OSError("disk")
+        return lines
 
     group = GroupCommit(write)
     group.submit(b"good")
@@ -49,11 +51,11 @@ def test_a_failure_reaches_each_of_its_batch_and_nobody_else() -> None:
 def test_nobody_takes_a_line_for_written_whose_writer_was_ended() -> None:
     first_is_in, go_on = threading.Event(), threading.Event()
 
-    def write(lines: bytes) -> None:
-        if lines == b"1":
+    def write(lines: Sequence[bytes]) -> Sequence[bytes]:
+        if lines == [b"1"]:
             first_is_in.set()
             assert go_on.wait(10)
-            return
+            return lines
         raise SystemExit
 
     group = GroupCommit(write)
@@ -70,7 +72,12 @@ def test_nobody_takes_a_line_for_written_whose_writer_was_ended() -> None:
 
 def test_every_line_is_written_once_before_its_thread_goes_on() -> None:
     written: list[bytes] = []
-    group = GroupCommit(lambda lines: written.extend(lines.split()))
+
+    def write(lines: Sequence[bytes]) -> Sequence[bytes]:
+        written.extend(line.strip() for line in lines)
+        return lines
+
+    group = GroupCommit(write)
 
     def work(thread: int) -> None:
         for number in range(200):

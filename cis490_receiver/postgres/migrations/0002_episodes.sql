@@ -52,3 +52,11 @@ FROM (
 WHERE before.number = withdrawals.number;
 ALTER TABLE withdrawals ALTER COLUMN line_offset SET NOT NULL;
 CREATE UNIQUE INDEX withdrawals_by_offset ON withdrawals (line_offset);
+
+-- Lines that an index made anew left out.
+CREATE TABLE lines_set_aside (
+    number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    reason text NOT NULL,
+    line bytea NOT NULL,
+    set_aside_at timestamptz NOT NULL DEFAULT clock_timestamp()
+);

@@ -74,6 +74,10 @@ class Placements(Protocol):
     Every method raises StorageFailed or its subclass StoreUnavailable when it cannot do what it says.
     """
 
+    def now_ns(self) -> int:
+        """The time by the clock that notes are dated with, in nanoseconds since the epoch."""
+        ...
+
     def register(self, key: EpisodeKey, object_key: str) -> None:
         """Note, durably, that an upload of `key` is about to write the object `object_key`."""
         ...
@@ -82,8 +86,8 @@ class Placements(Protocol):
         """Take the note of an upload away, durably.
 
         Returns:
-            True when it was there: no episode can come of the object any more, and it may be deleted. False when it
-            was not: the object is an episode, or is somebody else's to delete.
+            True when no episode can come of the object any more, and it may be deleted. False when it may not: it is an
+            episode, or was put aside.
         """
         ...
 

@@ -31,7 +31,13 @@ _Error = type[errors.ReceiverError]
 #: Stands in examples for the id of an upload in pieces, which nobody knows beforehand.
 EXAMPLE_UPLOAD: Final = "0" * 32
 #: What any request may be answered.
-ANYWHERE: Final[tuple[_Error, ...]] = (errors.BadRequest, errors.InternalError)
+ANYWHERE: Final[tuple[_Error, ...]] = (
+    errors.BadRequest,
+    errors.InternalError,
+    # Of a receiver that is one of many.
+    errors.DatabaseUnavailable,
+    errors.StoreUnavailable,
+)
 #: What a request may be answered whose path or method no route has.
 NOWHERE: Final[tuple[_Error, ...]] = (errors.NotFound, errors.MethodNotAllowed)
 #: What only the forms of the pages are answered, which are no part of the interface for programs.

@@ -1,30 +1,20 @@
-"""Open the places that a configuration names: here alone it is picked what they are made of."""
+"""A receiver that keeps everything on the disk of its machine, under ``data_dir``."""
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from typing import Final
 
+from cis490_receiver.backends.everything import Backends
 from cis490_receiver.config import Settings
 from cis490_receiver.errors import ConfigError
 from cis490_receiver.files import atomic
-from cis490_receiver.index.base import EpisodeIndex, RejectionLog, ReportStore, WithdrawalLog
-from cis490_receiver.index.base.releases import Releases
 from cis490_receiver.index.local import LocalIndex
 from cis490_receiver.index.rejections import RejectionFile
 from cis490_receiver.index.releases import ReleaseFolder
 from cis490_receiver.index.reports import ReportFolder
 from cis490_receiver.index.withdrawals import WithdrawalFile
 from cis490_receiver.state.alerts import AlertFile
-from cis490_receiver.state.base.alerts import AlertLog, Outbox
-from cis490_receiver.state.base.gate_list import GateList
-from cis490_receiver.state.base.inspections import Inspections
-from cis490_receiver.state.base.marks import Heartbeat, Memo
-from cis490_receiver.state.base.notes import Mutes, Retirements
-from cis490_receiver.state.base.place import Place
-from cis490_receiver.state.base.signing_in import SessionKey, SignInCodes
-from cis490_receiver.state.base.tokens import TokenList
 from cis490_receiver.state.codes import CodeFile
 from cis490_receiver.state.gate_list import GATE_FILE, GateFile
 from cis490_receiver.state.inspections import InspectionFile
@@ -41,8 +31,6 @@ from cis490_receiver.state.place import DataFolder
 from cis490_receiver.state.retirements import RetirementFile
 from cis490_receiver.state.session_key import SessionKeyFile
 from cis490_receiver.state.tokens import TokenFile
-from cis490_receiver.storage.base import EpisodeStore, Inventory
-from cis490_receiver.storage.base.partials import Partials
 from cis490_receiver.storage.filesystem import FilesystemStore
 from cis490_receiver.storage.inventory import FilesystemInventory
 from cis490_receiver.storage.partials import FilesystemPartials
@@ -50,48 +38,8 @@ from cis490_receiver.storage.partials import FilesystemPartials
 _OWN_FOLDERS: Final = frozenset({"episodes", "incoming", "quarantine", "receipts", "releases"})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Backends:
-    """All that one receiver keeps. What each part promises stands at its class."""
-
-    place: Place
-    store: EpisodeStore
-    #: Uploads in pieces.
-    partials: Partials
-    #: The same episodes, to be looked at without being read.
-    inventory: Inventory
-    index: EpisodeIndex
-    rejections: RejectionLog
-    #: None when no folder for reports is configured.
-    reports: ReportStore | None
-    mutes: Mutes
-    retirements: Retirements
-    heartbeat: Heartbeat
-    #: What the fleet monitor found wrong with episodes.
-    faults: Memo
-    #: Where verify stopped.
-    verify_place: Memo
-    #: What inspection found, and where it is.
-    inspections: Inspections
-    #: Where the verification of a release stopped.
-    release_verify_place: Memo
-    alerts: AlertLog
-    outbox: Outbox
-    #: The version gate's.
-    gate_list: GateList
-    #: None when no file for tokens is configured.
-    tokens: TokenList | None
-    #: What is not to be trained on.
-    withdrawals: WithdrawalLog
-    #: Frozen tables of contents.
-    releases: Releases
-    #: What browsers' sessions are signed with, and what signs a browser in once.
-    session_key: SessionKey
-    codes: SignInCodes
-
-
-def open_backends(settings: Settings) -> Backends:
-    """What a receiver works with, made when absent: the local disk, under ``data_dir``.
+def open_local(settings: Settings) -> Backends:
+    """What a receiver works with, made when absent.
 
     Raises:
         ConfigError: something cannot be made, or not be written.
@@ -117,7 +65,7 @@ def open_backends(settings: Settings) -> Backends:
     return _put_together(settings, store, index, reports)
 
 
-def use_backends(settings: Settings) -> Backends:
+def use_local(settings: Settings) -> Backends:
     """The same as they are, nothing made: for commands.
 
     Raises:

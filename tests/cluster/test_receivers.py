@@ -1,0 +1,172 @@
+"""Receivers on many machines, over HTTP: real gunicorn, real PostgreSQL, real object stores."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.integration.test_uploads import create, offset_of, send
+from tests.support import objects, postgres
+from tests.support.archives import make_episode
+from tests.support.receiver import AUTH, BIN, Receiver, clean_environment
+
+pytestmark = pytest.mark.slow
+
+RECEIVERS = 2
+LARGE = bytes(range(251)) * 80_000
+
+
+class Cluster:
+    """Receivers that share a database and a bucket."""
+
+    def __init__(self, folder: Path, server: objects.Server, database_url: str) -> None:
+        credentials = folder / "credentials"
+        options = server.options()
+        credentials.write_text(
+            f"[default]\naws_access_key_id = {options['access_key_id']}\n"
+            f"aws_secret_access_key = {options['secret_access_key']}\n"
+        )
+        self.database_url = database_url
+        self.settings = {
+            "database_url": database_url,
+            "objects_url": f"s3://{objects.BUCKET}/{folder.name}",
+            "objects_endpoint": options["endpoint"],
+            "objects_credentials_file": credentials,
+            "workers": 1,
+        }
+        self.receivers = [
+            Receiver(folder / f"data-{number}", folder / f"log-{number}", **self.settings)
+            for number in range(RECEIVERS)
+        ]
+
+    def run(self, *arguments: str, data: str = "machine") -> subprocess.CompletedProcess[str]:
+        """A command, on a machine of its own."""
+        data_dir = self.receivers[0].data_dir.with_name(data)
+        environment = clean_environment(**self.settings, data_dir=data_dir)
+        command = [BIN / "cis490-receiver", *arguments]
+        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+
+
+@pytest.fixture(params=["seaweedfs", "rclone"])
+def cluster(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Cluster]:
+    made = Cluster(tmp_path, objects.shared(request.param), postgres.shared().migrated())
+    for receiver in made.receivers:
+        receiver.start()
+    yield made
+    for receiver in made.receivers:
+        receiver.end()
+
+
+def put(receiver: Receiver, name: str, data: bytes) -> int:
+    digest = hashlib.sha256(data).hexdigest()
+    answer = receiver.request(
+        "PUT", f"/v1/episodes/lab-1/{name}.tar.zst", body=data, headers=AUTH | {"X-Content-SHA256": digest}
+    )
+    return answer.status
+
+
+def test_what_one_receiver_took_every_receiver_has(cluster: Cluster) -> None:
+    one, two = cluster.receivers
+    assert two.request("GET", "/v1/ready").status == 200
+    assert put(one, "small", b"small") == 201
+    assert put(two, "large", LARGE) == 201
+    assert put(two, "small", b"small") == 200 and put(two, "small", b"other") == 409
+    assert put(one, "large", LARGE) == 200 and put(one, "large", LARGE + b"!") == 409
+    for receiver in cluster.receivers:
+        listed = receiver.request("GET", "/v1/episodes", headers=AUTH).json["episodes"]
+        assert sorted(episode["episode_id"] for episode in listed) == ["large", "small"]
+        answer = receiver.request("GET", "/v1/episodes/lab-1/large.tar.zst", headers=AUTH)
+        assert answer.status == 200 and answer.body == LARGE
+        part = receiver.request(
+            "GET", "/v1/episodes/lab-1/large.tar.zst", headers=AUTH | {"Range": "bytes=9000000-9000009"}
+        )
+        assert part.status == 206 and part.body == LARGE[9000000:9000010]
+    index = [receiver.request("GET", "/v1/index.jsonl", headers=AUTH) for receiver in cluster.receivers]
+    assert index[0].body == index[1].body and index[0].body.count(b"\n") == 2
+    for header in ("ETag", "X-Index-Generation", "Last-Modified"):
+        assert index[0].headers[header] == index[1].headers[header]
+
+
+def test_of_all_that_send_one_name_one_is_told_that_it_is_stored(cluster: Cluster) -> None:
+    told: list[tuple[int, int]] = []
+
+    def send(number: int) -> None:
+        told.append((put(cluster.receivers[number % RECEIVERS], "e", b"%d" % number * 1000), number))
+
+    threads = [threading.Thread(target=send, args=(number,)) for number in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(status for status, _ in told) == [201] + [409] * 15
+    (won,) = [number for status, number in told if status == 201]
+    answer = cluster.receivers[0].request("GET", "/v1/episodes/lab-1/e.tar.zst", headers=AUTH)
+    assert answer.body == b"%d" % won * 1000
+
+
+def test_a_killed_receiver_takes_nothing_with_it_and_commands_run_anywhere(cluster: Cluster) -> None:
+    one, two = cluster.receivers
+    for number in range(10):
+        assert put(one, f"e{number}", b"%d" % number) == 201
+    one.kill()
+    assert put(two, "e1", b"1") == 200 and put(two, "e10", b"10") == 201
+    assert cluster.run("withdraw", "lab-1/e3", "--why", "spoilt").returncode == 0
+    assert len(two.request("GET", "/v1/episodes", headers=AUTH).json["episodes"]) == 10
+    for command in ("verify --json", "reindex --json", "stats --json", "export", "uploads --json"):
+        done = cluster.run(*command.split())
+        assert done.returncode == 0, (command, done.stdout, done.stderr)
+    # Each alert once, however many machines look.
+    for number in range(2):
+        assert cluster.run("health-check", "--json", data=f"machine-{number}").returncode == 1
+    told = postgres.shared().ask("SELECT line FROM alerts", cluster.database_url)
+    assert [json.loads(line)["symptom"] for (line,) in told] == ["unstamped"]
+    made = cluster.run("release", "create", "r1", "--why", "a paper")
+    assert made.returncode == 0, made.stderr
+    frozen = two.request("GET", "/v1/releases/r1.jsonl", headers=AUTH)
+    assert frozen.status == 200 and frozen.body.count(b"\n") == 10
+    assert b'"e3"' not in frozen.body
+
+
+def test_another_receiver_goes_on_with_an_upload_in_pieces(cluster: Cluster) -> None:
+    one, two = cluster.receivers
+    episode = make_episode(1, size=20_000_001)
+    path = create(one, episode)
+    half = len(episode.data) // 2
+    assert send(one, path, 0, episode.data[:half]).status == 204
+    one.kill()
+    assert offset_of(two, path) == half
+    last = send(two, path, half, episode.data[half:])
+    assert (last.status, last.headers["X-Episode-Status"]) == (204, "stored")
+    stored = two.request("GET", "/v1/episodes/lab-1/run-1.tar.zst", headers=AUTH)
+    assert stored.body == episode.data
+    assert not postgres.shared().ask("SELECT * FROM uploading", cluster.database_url)
+
+
+def test_while_the_database_is_away_it_says_so_and_goes_on_by_itself(tmp_path: Path) -> None:
+    server = postgres.Server()
+    try:
+        cluster = Cluster(tmp_path, objects.shared("seaweedfs"), server.migrated())
+        receiver = cluster.receivers[0]
+        receiver.start()
+        assert put(receiver, "before", b"before") == 201
+        server.kill()
+        for method, path in (("GET", "/v1/episodes"), ("GET", "/v1/index.jsonl"), ("GET", "/v1/hosts")):
+            answer = receiver.request(method, path, headers=AUTH)
+            assert (answer.status, answer.json["code"]) == (503, "database-unavailable")
+            assert int(answer.headers["Retry-After"]) > 0
+        assert put(receiver, "meanwhile", b"meanwhile") == 503
+        ready = receiver.request("GET", "/v1/ready")
+        assert ready.status == 503 and "database-unavailable" in ready.json["reasons"]
+        server.start()
+        assert put(receiver, "meanwhile", b"meanwhile") == 201
+        assert put(receiver, "before", b"before") == 200
+        assert receiver.request("GET", "/v1/ready").status == 200
+        receiver.end()
+    finally:
+        server.remove()
