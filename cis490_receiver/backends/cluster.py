@@ -59,11 +59,13 @@ def use_cluster(settings: Settings) -> Backends:
     database, client = Database(url), ObjectClient(objects_config(settings))
     placements = PostgresPlacements(database)
     index = PostgresIndex(settings.data_dir, database)
+    partials = ClusterPartials(database, client, placements)
+    releases = PostgresReleases(database, ObjectBlobs(client), index)
     guarded = settings.bearer_token is not None or settings.tokens_file is not None
     return Backends(
         place=ClusterPlace(settings.data_dir, url),
         store=ObjectStore(client, placements),
-        partials=ClusterPartials(database, client, placements),
+        partials=partials,
         inventory=ClusterInventory(database, client),
         index=index,
         rejections=PostgresRejections(
@@ -82,10 +84,10 @@ def use_cluster(settings: Settings) -> Backends:
         gate_list=PostgresGateList(database),
         tokens=PostgresTokens(database) if guarded else None,
         withdrawals=PostgresWithdrawals(database),
-        releases=PostgresReleases(database, ObjectBlobs(client), index),
+        releases=releases,
         session_key=PostgresSessionKey(database),
         codes=PostgresCodes(database),
-        cluster=Cluster(database, client, placements),
+        cluster=Cluster(database, client, placements, partials.pieces, releases.tables),
     )
 
 

@@ -16,12 +16,13 @@ from cis490_receiver.state.base.place import Place
 from cis490_receiver.state.base.signing_in import SessionKey, SignInCodes
 from cis490_receiver.state.base.tokens import TokenList
 from cis490_receiver.storage.base import EpisodeStore, Inventory
-from cis490_receiver.storage.base.partials import Partials
+from cis490_receiver.storage.base.partials import Partials, Pieces
 
 if TYPE_CHECKING:
     from cis490_receiver.postgres.pool import Database
     from cis490_receiver.storage.base.placements import Placements
     from cis490_receiver.storage.object_client import ObjectClient
+    from cis490_receiver.upkeep.collect import Garbage
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,9 @@ class Cluster:
     database: Database
     client: ObjectClient
     placements: Placements
+    #: What is noted of objects that something was to be made of.
+    pieces: Pieces
+    tables: Garbage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

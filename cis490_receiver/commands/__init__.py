@@ -24,6 +24,7 @@ PROGRAM: Final = "cis490-receiver"
 #: Each command, which the module of the same name has as `command`, and what it does in less than a line: a list of
 #: commands imports none of them.
 COMMANDS: Final = {
+    "collect": "Delete what failed uploads left in an object store.",
     "config": "Print the configuration in force; --explain tells of keys.",
     "export": "Write the index as CSV, JSON lines or Parquet.",
     "gate-check": "Say what a host on a given commit would be told.",

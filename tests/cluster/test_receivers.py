@@ -4,63 +4,30 @@ from __future__ import annotations
 
 import hashlib
 import json
-import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.cluster.killing import Killing
+from tests.cluster.running import RECEIVERS, Cluster
 from tests.integration.test_uploads import create, offset_of, send
 from tests.support import objects, postgres
 from tests.support.archives import make_episode
-from tests.support.receiver import AUTH, BIN, Receiver, clean_environment
+from tests.support.receiver import AUTH, Receiver
 
 pytestmark = pytest.mark.slow
 
-RECEIVERS = 2
 LARGE = bytes(range(251)) * 80_000
-
-
-class Cluster:
-    """Receivers that share a database and a bucket."""
-
-    def __init__(self, folder: Path, server: objects.Server, database_url: str) -> None:
-        credentials = folder / "credentials"
-        options = server.options()
-        credentials.write_text(
-            f"[default]\naws_access_key_id = {options['access_key_id']}\n"
-            f"aws_secret_access_key = {options['secret_access_key']}\n"
-        )
-        self.database_url = database_url
-        self.settings = {
-            "database_url": database_url,
-            "objects_url": f"s3://{objects.BUCKET}/{folder.name}",
-            "objects_endpoint": options["endpoint"],
-            "objects_credentials_file": credentials,
-            "workers": 1,
-        }
-        self.receivers = [
-            Receiver(folder / f"data-{number}", folder / f"log-{number}", **self.settings)
-            for number in range(RECEIVERS)
-        ]
-
-    def run(self, *arguments: str, data: str = "machine") -> subprocess.CompletedProcess[str]:
-        """A command, on a machine of its own."""
-        data_dir = self.receivers[0].data_dir.with_name(data)
-        environment = clean_environment(**self.settings, data_dir=data_dir)
-        command = [BIN / "cis490-receiver", *arguments]
-        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
 
 
 @pytest.fixture(params=["seaweedfs", "rclone"])
 def cluster(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Cluster]:
     made = Cluster(tmp_path, objects.shared(request.param), postgres.shared().migrated())
-    for receiver in made.receivers:
-        receiver.start()
+    made.start()
     yield made
-    for receiver in made.receivers:
-        receiver.end()
+    made.end()
 
 
 def put(receiver: Receiver, name: str, data: bytes) -> int:
@@ -170,3 +137,40 @@ def test_while_the_database_is_away_it_says_so_and_goes_on_by_itself(tmp_path: P
         receiver.end()
     finally:
         server.remove()
+
+
+def test_whatever_is_killed_nothing_acknowledged_is_lost(tmp_path: Path) -> None:
+    database = postgres.Server()
+    cluster = Cluster(tmp_path, objects.shared("seaweedfs"), database.migrated())
+    cluster.start()
+    try:
+        trial = Killing(cluster, database, seed=1).run(acknowledged=200, kills=8)
+    finally:
+        cluster.end()
+        database.remove()
+    assert trial.lost == []
+    assert len(trial.acknowledged) >= 200 and trial.kills["receiver"] and trial.kills["database"]
+
+
+def test_what_died_with_its_receiver_is_collected_and_nothing_else(cluster: Cluster) -> None:
+    one, two = cluster.receivers
+    assert put(one, "kept", b"kept") == 201
+    # A receiver that was killed in the middle of an upload, two days ago.
+    connection = one.connect()
+    head = AUTH | {"X-Content-SHA256": "0" * 64, "Content-Length": "100000000"}
+    connection.putrequest("PUT", "/v1/episodes/lab-1/broken.tar.zst")
+    for name, value in head.items():
+        connection.putheader(name, value)
+    connection.endheaders(b"some of it")
+    ask = "SELECT object_key FROM uploading"
+    while not (noted := postgres.shared().ask(ask, cluster.database_url)):
+        pass
+    one.kill()
+    connection.close()
+    assert cluster.run("collect", "--older-than", "2h").returncode == 2
+    assert json.loads(cluster.run("collect", "--json").stdout) == {"deleted": 0, "failed": 0}
+    postgres.shared().ask("UPDATE uploading SET noted_at = now() - interval '2 days'", cluster.database_url)
+    assert json.loads(cluster.run("collect", "--json").stdout) == {"deleted": 1, "failed": 0}
+    assert noted and not postgres.shared().ask(ask, cluster.database_url)
+    assert json.loads(cluster.run("collect", "--orphans", "--json").stdout) == {"orphans": []}
+    assert two.request("GET", "/v1/episodes/lab-1/kept.tar.zst", headers=AUTH).body == b"kept"

@@ -16,6 +16,7 @@ from tests.support.receiver import clean_environment
 
 #: What makes each command fail in an empty data folder, and how it then ends.
 IN_AN_EMPTY_FOLDER = {
+    "collect": (["collect", "--nope"], 2, "bad-usage"),
     "config": (["config", "--nope"], 2, "bad-usage"),
     "export": (["export"], 2, "bad-configuration"),
     "gate-check": (["gate-check"], 2, "bad-usage"),
