@@ -22,8 +22,8 @@ from tests.support.receiver import BIN, ROOT, Receiver
 UNITS = sorted((ROOT / "etc" / "systemd").glob("*.*"), key=lambda path: path.name)
 SERVICES = [path for path in UNITS if path.suffix == ".service"]
 INSTALLED_BIN = "/opt/cis490-receiver/venv/bin/"
-#: In systemd's tenths. git fetches need the network, which alone counts 1.0.
-EXPOSURE = {"cis490-receiver-gate-refresh.service": 11}
+#: In systemd's tenths. What git fetches, and what is kept on other machines, needs the network, which alone counts 1.0.
+EXPOSURE = {"cis490-receiver-gate-refresh.service": 11, "cis490-receiver-collect.service": 14}
 EXPOSURE_ELSE = 8
 
 
@@ -57,7 +57,9 @@ def test_systemd_has_nothing_to_say_about_the_units(tmp_path: Path) -> None:
     assert "NoSuchKey" in broken.stderr, "an unknown key would go unnoticed"
 
 
-@pytest.mark.parametrize("name", ["", "-health-check", "-inspect", "-verify", "lab-host/cis490-lab-shipper"])
+@pytest.mark.parametrize(
+    "name", ["", "-collect", "-health-check", "-inspect", "-verify", "lab-host/cis490-lab-shipper"]
+)
 def test_a_unit_starts_on_a_full_root_disk_and_goes_on_trying(name: str) -> None:
     """systemd makes folders in /tmp and /var/tmp for these options; without room it gives up (226/NAMESPACE)."""
     folder = ROOT / "etc" / "systemd"
@@ -71,7 +73,7 @@ def test_a_unit_starts_on_a_full_root_disk_and_goes_on_trying(name: str) -> None
 
 def test_every_timer_has_its_service_and_a_time_that_comes() -> None:
     timers = [unit for unit in UNITS if unit.suffix == ".timer"]
-    assert len(timers) == 4
+    assert len(timers) == 5
     for timer in timers:
         assert timer.with_suffix(".service") in SERVICES
         for when in values(timer, "OnCalendar"):
