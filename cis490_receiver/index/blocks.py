@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import BinaryIO, Final, Self
+from typing import BinaryIO, Final
 
 #: How much is asked for at once, in bytes, and how many such blocks are remembered: 16 MiB.
 BLOCK_BYTES: Final = 256 << 10
@@ -11,21 +10,12 @@ _REMEMBERED: Final = 64
 
 
 class Blocks:
-    """What `open_text` gives, in blocks. It is opened when the first byte is asked for, and closed when the context is
-    left. One thread at a time."""
+    """What `stream` gives, in blocks. One thread at a time."""
 
-    def __init__(self, open_text: Callable[[], BinaryIO]) -> None:
-        self._open_text = open_text
-        self._stream: BinaryIO | None = None
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
         #: By number; the one that was asked for last is the last one.
         self._blocks: dict[int, bytes] = {}
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        if self._stream is not None:
-            self._stream.close()
 
     def read_at(self, count: int, offset: int) -> bytes:
         """`count` bytes from `offset` on, fewer where the text ends before.
@@ -50,7 +40,5 @@ class Blocks:
         return block
 
     def _read(self, number: int) -> bytes:
-        if self._stream is None:
-            self._stream = self._open_text()
         self._stream.seek(number * BLOCK_BYTES)
         return self._stream.read(BLOCK_BYTES)

@@ -8,22 +8,31 @@ from typing import Final
 
 from cis490_receiver.index.base import Selection
 from cis490_receiver.index.base.releases import About, Release
+from cis490_receiver.index.release_table import Name, name_of
 
-_STEP: Final = 1 << 20
+#: How much is written at a time, in bytes, and how far marks are apart.
+_STEP: Final = 256 << 10
 
 
 class NewTable:
-    """The lines of a selection, which are hashed as they pass, once."""
+    """The lines of a selection, which are hashed as they pass, once.
+
+    Attributes:
+        marks: where the first line begins, and then one every so often, and their names (`SparseIndex`).
+    """
 
     def __init__(self, selection: Selection) -> None:
         self._selection = selection
         self._digest = hashlib.sha256()
         self._size_bytes = 0
+        self.marks: list[tuple[int, Name]] = []
 
     def pieces(self) -> Iterator[bytes]:
         """The lines, many at a time."""
         piece = bytearray()
         for line in self._selection.lines:
+            if not piece:
+                self.marks.append((self._size_bytes, name_of(line)))
             piece += line
             if len(piece) >= _STEP:
                 yield self._passed(bytes(piece))

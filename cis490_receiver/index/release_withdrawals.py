@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -44,19 +44,22 @@ class WithdrawnSince:
         self._now: tuple[object, frozenset[Name]] = (None, _NONE)
         self._known: dict[Hashable, _Known] = {}
 
-    def of(self, identity: Hashable, name: str, table: SortedTable) -> frozenset[Name] | None:
+    def of(
+        self, identity: Hashable, name: str, open_table: Callable[[], SortedTable]
+    ) -> frozenset[Name] | None:
         """The withdrawn episodes of a release's table; None when the table is damaged.
 
         Args:
             identity: tells the table from all others, without its being read.
             name: the release's, for the log.
-            table: is read where something is to be looked up; what that raises passes.
+            open_table: is called where something is to be looked up; what it raises passes.
         """
         withdrawn = self._withdrawn()
         known = self._known.get(identity, _Known(_NONE, _NONE))
         if known.withdrawn is not withdrawn:
             members = known.members
-            found = _of_these(table, name, withdrawn - known.withdrawn)
+            came = withdrawn - known.withdrawn
+            found = _of_these(open_table(), name, came) if came else _NONE
             lost = members is None or found is None
             members = None if lost else ((members or _NONE) & withdrawn) | (found or _NONE)
             known = self._known[identity] = _Known(withdrawn, members)

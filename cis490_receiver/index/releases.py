@@ -160,8 +160,8 @@ class ReleaseFolder:
 
     def _withdrawn_of(self, opened: OpenRelease) -> frozenset[Name] | None:
         this = _identity(opened.stream)
-        table = SortedTable(partial(os.pread, opened.stream.fileno()), this.size_bytes)
-        return self._withdrawn.of(this, opened.release.name, table)
+        read_at = partial(os.pread, opened.stream.fileno())
+        return self._withdrawn.of(this, opened.release.name, lambda: SortedTable(read_at, this.size_bytes))
 
     def _table(self, name: str) -> Path:
         return self._folder / f"{name}{TABLE_SUFFIX}"

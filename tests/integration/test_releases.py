@@ -21,9 +21,12 @@ from benchmarks import make_index
 from cis490_receiver.errors import StorageFailed
 from cis490_receiver.files.lines import LINE_LIMIT, placed_batches
 from cis490_receiver.filters import Filters
+from cis490_receiver.index.base import Selection
 from cis490_receiver.index.base.releases import About
+from cis490_receiver.index.blocks import Blocks
 from cis490_receiver.index.local import LocalIndex
-from cis490_receiver.index.release_table import SortedTable
+from cis490_receiver.index.release_making import NewTable
+from cis490_receiver.index.release_table import SortedTable, SparseIndex
 from cis490_receiver.index.releases import ReleaseFolder
 from tests.integration.test_withdrawals import run
 from tests.support.archives import make_episode
@@ -272,8 +275,15 @@ def test_a_table_is_searched_for_names_without_being_read(tmp_path: Path) -> Non
     for count in (1, 30, len(names)):
         asked = sorted({*dice.sample(names, count), *others, names[0], names[-1]})
         with path.open("rb") as stream:
-            table = SortedTable(partial(os.pread, stream.fileno()), path.stat().st_size)
-            assert list(table.of_these(asked)) == [name for name in asked if name in names]
+            new = NewTable(Selection(iter(stream.readlines()), len(names), 0, 5))
+            assert b"".join(new.pieces()) == path.read_bytes() and 2 < len(new.marks) < 10
+            for read_at, sparse in (
+                (partial(os.pread, stream.fileno()), None),
+                (Blocks(stream).read_at, None),
+                (Blocks(stream).read_at, SparseIndex(new.marks)),
+            ):
+                table = SortedTable(read_at, path.stat().st_size, sparse)
+                assert list(table.of_these(asked)) == [name for name in asked if name in names]
 
 
 def test_lines_are_given_with_where_they_begin(tmp_path: Path) -> None:

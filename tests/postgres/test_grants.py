@@ -92,9 +92,9 @@ def test_a_receiver_can_do_all_of_its_work(receiver: str) -> None:
     releases = ReleaseRows(database)
     for object_key in ("c", "d"):
         releases.note("r", object_key)
-    releases.add(release("r"), "c")
+    releases.add(release("r"), "c", [])
     with pytest.raises(ReleaseExists):
-        releases.add(release("r"), "d")
+        releases.add(release("r"), "d", [])
     assert releases.all() == [release("r")] and list(releases.garbage(older_than_seconds=0)) == ["d"]
     releases.forget(["d"])
     inventory = ClusterInventory(database, ObjectClient(ObjectsConfig("bucket", "")))

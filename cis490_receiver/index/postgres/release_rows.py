@@ -9,6 +9,7 @@ from typing import Final
 
 from cis490_receiver.errors import StorageFailed
 from cis490_receiver.index.base.releases import About, Release, ReleaseExists
+from cis490_receiver.index.release_table import Name, SparseIndex
 from cis490_receiver.postgres.pool import Connection, Database, Row
 
 _COLUMNS: Final = "name, sha256, size_bytes, episodes, episode_bytes, hosts, about"
@@ -16,7 +17,8 @@ _FIND: Final = f"""
 SELECT object_key, (extract(epoch FROM made_at) * 1000000)::bigint * 1000, {_COLUMNS} FROM releases WHERE name = %s
 """
 _INSERT: Final = f"""
-INSERT INTO releases (object_key, {_COLUMNS}) VALUES (%s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT (name) DO NOTHING
+INSERT INTO releases (object_key, sparse_index, {_COLUMNS}) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)
+ON CONFLICT (name) DO NOTHING
 """
 #: A note of that long ago becomes garbage, and what was garbage stays it.
 _GIVE_UP: Final = """
@@ -50,6 +52,12 @@ class ReleaseRows:
             return FoundRelease(_release(*columns), object_key, made_ns)
         return None
 
+    def sparse_index(self, name: str) -> SparseIndex:
+        """Where some lines of the table of `name` begin."""
+        rows = self._database.read("SELECT sparse_index FROM releases WHERE name = %s", (name,))
+        marks = json.loads(rows[0][0]) if rows else ()
+        return SparseIndex((offset, (host_id, episode_id)) for offset, host_id, episode_id in marks)
+
     def note(self, name: str, object_key: str) -> None:
         """Note, durably, that the table of a release `name` is about to be written."""
         self._database.write(
@@ -57,14 +65,14 @@ class ReleaseRows:
             (object_key, name),
         )
 
-    def add(self, release: Release, object_key: str) -> None:
-        """Let the release take the place of its note, durably, if its name is free.
+    def add(self, release: Release, object_key: str, marks: Sequence[tuple[int, Name]]) -> None:
+        """Let the release take the place of its note, durably, if its name is free. `marks` are of its `SparseIndex`.
 
         Raises:
             ReleaseExists: it is not.
             StorageFailed: the note was taken away; the table is being deleted.
         """
-        values = _values(release, object_key)
+        values = _values(release, object_key, marks)
 
         def do(connection: Connection) -> None:
             noted = connection.execute(
@@ -109,10 +117,11 @@ class ReleaseRows:
         )
 
 
-def _values(release: Release, object_key: str) -> Row:
-    about = json.dumps(asdict(release.about))
+def _values(release: Release, object_key: str, marks: Sequence[tuple[int, Name]]) -> Row:
+    sparse_index = json.dumps([(offset, *name) for offset, name in marks], separators=(",", ":"))
     amounts = (release.size_bytes, release.episodes, release.episode_bytes, release.hosts)
-    return (object_key, release.name, release.sha256, *amounts, about)
+    about = json.dumps(asdict(release.about))
+    return (object_key, sparse_index, release.name, release.sha256, *amounts, about)
 
 
 def _release(

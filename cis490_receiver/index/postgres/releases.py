@@ -11,10 +11,9 @@ away.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Sequence
-from functools import partial
-from typing import BinaryIO
 
 from cis490_receiver import protocol
 from cis490_receiver.errors import ReceiverError, ReleaseDamaged
@@ -58,7 +57,7 @@ class PostgresReleases:
         self._blobs.write(object_key, table.pieces())
         release = table.as_release(name, about)
         try:
-            self.tables.add(release, object_key)
+            self.tables.add(release, object_key, table.marks)
         except BaseException:
             self._discard(object_key)
             raise
@@ -104,16 +103,15 @@ class PostgresReleases:
 
     def _withdrawn_of(self, release: Release) -> frozenset[Name] | None:
         identity = (release.name, release.sha256)
-        with Blocks(partial(self._table, release.name)) as blocks:
+        with contextlib.ExitStack() as opened:
             try:
-                return self._withdrawn.of(
-                    identity, release.name, SortedTable(blocks.read_at, release.size_bytes)
-                )
+                return self._withdrawn.of(identity, release.name, lambda: self._table(release.name, opened))
             except ReleaseDamaged:
                 return None
 
-    def _table(self, name: str) -> BinaryIO:
-        opened = self.open(name)
-        if opened is None:
+    def _table(self, name: str, opened: contextlib.ExitStack) -> SortedTable:
+        release = self.open(name)
+        if release is None:
             raise ReleaseDamaged
-        return opened.stream
+        blocks = Blocks(opened.enter_context(release.stream))
+        return SortedTable(blocks.read_at, release.release.size_bytes, self.tables.sparse_index(name))

@@ -9,6 +9,8 @@ CREATE TABLE releases (
     hosts bigint NOT NULL,
     -- What was said of it, as JSON.
     about text NOT NULL,
+    -- Where some lines of its table begin, and the names there: [[offset, host_id, episode_id], ...].
+    sparse_index text NOT NULL,
     made_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 
