@@ -31,7 +31,6 @@ from cis490_receiver.state.postgres.outbox import PostgresOutbox
 from cis490_receiver.state.postgres.signing_in import PostgresCodes, PostgresSessionKey
 from cis490_receiver.state.postgres.tokens import PostgresTokens
 from cis490_receiver.storage.base import EpisodeStore, Incoming
-from cis490_receiver.storage.base.placements import Placement
 from cis490_receiver.storage.object_blobs import ObjectBlobs
 from cis490_receiver.storage.object_client import ObjectClient, ObjectsConfig
 from cis490_receiver.storage.objects import ObjectStore
@@ -139,70 +138,20 @@ class Objects:
 
 
 @dataclass(frozen=True)
-class Releases(Objects):
-    """Releases in PostgreSQL and an object store; the local disk for the rest, and so for what they are made of."""
-
-    def open(self) -> Backends:
-        """See `Place.open`."""
-        local = Local(self.folder).open()
-        return replace(
-            local,
-            releases=PostgresReleases(
-                database_of(self.url), ObjectBlobs(self.client), cast(Any, local.index)
-            ),
-        )
-
-
-@dataclass(frozen=True)
-class Rows(Objects):
-    """Episodes in an object store, and rows of PostgreSQL that tell of them; the local disk for the rest."""
+class Cluster(Objects):
+    """Where receivers on many machines keep things; the local disk for uploads in pieces."""
 
     def open(self) -> Backends:
         """See `Place.open`."""
         database = database_of(self.url)
-        placements = InsertedPlacements(database)
+        placed = Postgres(self.folder, self.url).open()
+        index = cast(NotedIndex, placed.index)
         return replace(
-            Local(self.folder).open(),
-            store=ObjectStore(self.client, placements),
-            index=cast(Any, objects.KnownIndex(placements)),
+            placed,
+            store=ObjectStore(self.client, index.placements),
             inventory=ClusterInventory(database, self.client),
+            releases=PostgresReleases(database, ObjectBlobs(self.client), index),
         )
-
-
-@dataclass
-class InsertedPlacements(objects.KnownPlacements):
-    """The same in memory, and in rows that nobody reads again here."""
-
-    def __init__(self, database: Database) -> None:
-        super().__init__()
-        self._database = database
-
-    def append(self, key: EpisodeKey, placement: Placement) -> bool:
-        appended = super().append(key, placement)
-        if appended:
-            self._database.write_once(
-                "INSERT INTO episodes VALUES (%s, %s, %s, %s, %s, %s, '')",
-                (
-                    key.host_id,
-                    key.episode_id,
-                    placement.object_key,
-                    placement.size_bytes,
-                    placement.sha256,
-                    placement.modified_ns,
-                ),
-            )
-        return appended
-
-    def set_aside(self, key: EpisodeKey, object_key: str) -> bool:
-        done = super().set_aside(key, object_key)
-        if done:
-            self._database.write_once(
-                "WITH gone AS (UPDATE episodes SET object_key = NULL WHERE object_key = %s"
-                " RETURNING host_id, episode_id)"
-                " INSERT INTO set_aside (object_key, host_id, episode_id) SELECT %s, * FROM gone",
-                (object_key, object_key),
-            )
-        return done
 
 
 @cache
@@ -259,12 +208,12 @@ IN_POSTGRES: Final = frozenset(
 
 #: Of what objects and PostgreSQL keep together, and those of them that are about nothing else.
 IN_OBJECTS: Final[dict[str, type[Objects]]] = {
-    "test_cluster_inventory": Rows,
+    "test_cluster_inventory": Cluster,
     "test_cluster_partials": Objects,
-    "test_cluster_releases": Releases,
-    "test_inventory": Rows,
+    "test_cluster_releases": Cluster,
+    "test_inventory": Cluster,
     "test_partials": Objects,
-    "test_releases": Releases,
+    "test_releases": Cluster,
 }
 ONLY_IN_OBJECTS: Final = frozenset(
     {"test_cluster_inventory", "test_cluster_partials", "test_cluster_releases"}

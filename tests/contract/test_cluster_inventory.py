@@ -5,20 +5,20 @@ from __future__ import annotations
 import random
 
 from cis490_receiver.backends import Backends
-from tests.contract.places import NOW_NS, Rows, database_of, key, store_indexed
+from tests.contract.places import NOW_NS, Cluster, database_of, key, store_indexed
 from tests.support import objects
 
 MANY = 30_000
 
 
-def test_an_object_that_is_gone_has_no_length(place: Rows, backends: Backends) -> None:
+def test_an_object_that_is_gone_has_no_length(place: Cluster, backends: Backends) -> None:
     store_indexed(backends, 1)
     [object_key] = objects.names(place.client)
     place.client.delete(object_key)
     assert backends.inventory.size_of(key(1)) is None
 
 
-def test_of_many_episodes_some_from_here_and_there_are_picked(place: Rows, backends: Backends) -> None:
+def test_of_many_episodes_some_from_here_and_there_are_picked(place: Cluster, backends: Backends) -> None:
     database = database_of(place.url)
     database.write(
         "INSERT INTO episodes SELECT 'host-' || n %% 7, 'e' || n, 'key-' || n, 9, '', n, repeat('x', 300)::bytea"

@@ -23,7 +23,7 @@ from cis490_receiver.models import EpisodeKey, wall_time
 from cis490_receiver.storage.object_sending import PART_BYTES
 from cis490_receiver.upkeep.collect import Collected, collect_tables
 from cis490_receiver.withdrawal import Withdrawal
-from tests.contract.places import NOW_NS, Releases, in_a_process_that_dies, record, sha256
+from tests.contract.places import NOW_NS, Cluster, in_a_process_that_dies, record, sha256
 from tests.contract.test_releases import about, freeze, table, withdraw
 from tests.support import objects, postgres
 
@@ -40,21 +40,21 @@ def rows(backends: Backends) -> ReleaseRows:
     return backends.releases.tables
 
 
-def collect(place: Releases, backends: Backends, seconds: float = 0) -> Collected:
+def collect(place: Cluster, backends: Backends, seconds: float = 0) -> Collected:
     return collect_tables(place.client, rows(backends), older_than_seconds=seconds)
 
 
-def noted(place: Releases) -> list[tuple[Any, ...]]:
+def noted(place: Cluster) -> list[tuple[Any, ...]]:
     return postgres.shared().ask("SELECT object_key FROM releases_being_made", place.url)
 
 
-def freeze_and_die(place: Releases) -> None:
+def freeze_and_die(place: Cluster) -> None:
     ReleaseRows.add = lambda *_: os._exit(9)  # type: ignore[method-assign,assignment,misc]
     freeze(place.open(), "r")
 
 
 def test_who_dies_before_the_row_has_named_nothing_and_is_tidied_up_after(
-    place: Releases, filled: Backends
+    place: Cluster, filled: Backends
 ) -> None:
     in_a_process_that_dies(freeze_and_die, place)
     assert filled.releases.find("r") is None and list(filled.releases.all()) == []
@@ -70,7 +70,7 @@ def test_who_dies_before_the_row_has_named_nothing_and_is_tidied_up_after(
 
 
 def test_of_two_that_wrote_their_tables_one_has_the_name_and_the_other_leaves_nothing(
-    place: Releases, filled: Backends
+    place: Cluster, filled: Backends
 ) -> None:
     both_are_writing, made = threading.Barrier(2), []
 
@@ -91,7 +91,7 @@ def test_of_two_that_wrote_their_tables_one_has_the_name_and_the_other_leaves_no
     assert noted(place) == [] and len(objects.names(place.client)) == 1
 
 
-def test_a_maker_that_is_slower_than_who_collects_names_nothing(place: Releases, filled: Backends) -> None:
+def test_a_maker_that_is_slower_than_who_collects_names_nothing(place: Cluster, filled: Backends) -> None:
     def lines() -> Iterator[bytes]:
         yield record(1, "a").to_line()
         assert collect(place, filled).failed == 0
@@ -103,7 +103,7 @@ def test_a_maker_that_is_slower_than_who_collects_names_nothing(place: Releases,
 
 
 def test_a_row_whose_answer_was_lost_is_not_added_twice_nor_given_up(
-    place: Releases, filled: Backends
+    place: Cluster, filled: Backends
 ) -> None:
     made = freeze(filled, "r")
     [object_key] = objects.names(place.client)
@@ -112,7 +112,7 @@ def test_a_row_whose_answer_was_lost_is_not_added_twice_nor_given_up(
     assert sha256(table(filled, "r")) == made.sha256
 
 
-def test_a_table_that_is_gone_is_told(place: Releases, filled: Backends) -> None:
+def test_a_table_that_is_gone_is_told(place: Cluster, filled: Backends) -> None:
     made = freeze(filled, "r")
     [object_key] = objects.names(place.client)
     withdraw(filled, 1)
@@ -126,7 +126,7 @@ def test_a_table_that_is_gone_is_told(place: Releases, filled: Backends) -> None
 
 
 def test_what_is_withdrawn_of_a_long_table_is_looked_up_by_few_requests(
-    place: Releases, filled: Backends, monkeypatch: pytest.MonkeyPatch
+    place: Cluster, filled: Backends, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     example = record(1, "b").to_line().replace(b'"e0001"', b'"e000000"')
     count = (PART_BYTES + (1 << 20)) // len(example)

@@ -10,7 +10,7 @@ from typing import Final
 from cis490_receiver.errors import StorageFailed
 from cis490_receiver.index.base.releases import About, Release, ReleaseExists
 from cis490_receiver.index.release_table import Name, SparseIndex
-from cis490_receiver.postgres.pool import Connection, Database, Row
+from cis490_receiver.postgres.pool import Connection, Database, Row, write_something
 
 _COLUMNS: Final = "name, sha256, size_bytes, episodes, episode_bytes, hosts, about"
 _FIND: Final = f"""
@@ -87,8 +87,8 @@ class ReleaseRows:
             ).fetchone()
             if mine is None:
                 raise ReleaseExists.named(release.name)
-            # It was done, and the answer lost. The commit of a write vouches for all before it.
-            connection.execute(b"UPDATE turns SET taken = taken + 1 WHERE name = 'sync'")
+            # It was done, and the answer lost.
+            write_something(connection)
 
         self._database.repeat(do)
 
