@@ -14,7 +14,7 @@ _WELCOME: Final = """
 cis490_receiver is up.
 
   listens on   {bind}
-  stores in    {settings.data_dir}
+  stores in    {stores}
   token        {token}
   gate         {gate}
 
@@ -65,7 +65,7 @@ def welcome(settings: Settings, address: str) -> str:
     guarded = settings.bearer_token or settings.tokens_file
     return _WELCOME.format(
         bind=address if on_socket else f"http://{address}",
-        settings=settings,
+        stores=f"{settings.objects_url}, and a database" if settings.is_cluster else settings.data_dir,
         token="set" if guarded else "none (only this machine can reach it)",
         gate="on" if settings.gate_enabled else "off",
         options=options + ('-H "Authorization: Bearer $TOKEN" ' if guarded else ""),

@@ -120,8 +120,8 @@ class IncomingObject:
         self._placements = placements
         self._object_key = object_key
         self._writer = ObjectWriter(client, object_key)
-        #: Whether the index may have been told of the object, so that only a note taken away makes it garbage.
-        self._is_published = False
+        #: Whether it is known what became of the object, and there is nothing left to do.
+        self._is_settled = False
 
     @property
     def size_bytes(self) -> int:
@@ -157,23 +157,25 @@ class IncomingObject:
         """See `Incoming.publish`: the bytes are where they stay, and the index decides what they are."""
         if not self._writer.is_sent:
             raise StorageFailed from ValueError("published before it was synced")
-        self._is_published = True
         return self._object_key
 
     def discard(self) -> None:
-        """See `Incoming.discard`. The note goes first, and nothing is deleted unless it was there."""
+        """See `Incoming.discard`. The note goes first, and nothing is deleted of which an episode was made or can still
+        come."""
         if self._placements.release(self._object_key):
             self._client.delete(self._object_key)
+        self._is_settled = True
 
     def settle(self) -> None:
         """See `Incoming.settle`: the record took the note's place, so there is nothing left."""
+        self._is_settled = True
 
     def close(self) -> None:
-        """Discard what was not published. Of what was, nobody knows here whether a record leads to it, as when the
-        answer to a commit was lost: it stays, and the collector sees to it. What could not be discarded is left to
-        the collector too: it makes no answer worse."""
+        """Discard what did not become an episode. Where that is not known, as when the answer to a commit was lost,
+        taking the note away decides it. What could not be discarded is left to the collector: it makes no answer
+        worse."""
         self._writer.close()
-        if self._is_published:
+        if self._is_settled:
             return
         try:
             self.discard()

@@ -192,13 +192,29 @@ def test_a_writer_slower_than_the_collector_makes_no_episode(cluster: Cluster) -
     assert cluster.visible() == [cluster.placements.episodes[key(2)].object_key]
 
 
+def test_what_became_of_an_upload_is_decided_by_its_note(cluster: Cluster) -> None:
+    """As when the answer to the index's commit was lost, whether it was made or not."""
+    with cluster.store.receive(key(1), Stamps()) as incoming:
+        fill(incoming, content(1))
+        incoming.sync()
+        assert cluster.append(1, incoming)
+    assert read(cluster.store, 1) == content(1)
+    with cluster.store.receive(key(2), Stamps()) as incoming:
+        fill(incoming, content(2))
+        incoming.sync()
+        incoming.publish()
+    assert cluster.visible() == [cluster.placements.episodes[key(1)].object_key]
+    assert not cluster.placements.notes
+
+
 def test_a_collector_that_cannot_delete_leaves_an_orphan_that_is_told(cluster: Cluster) -> None:
     assert cluster.store_one(2, content(2))
     with cluster.store.receive(key(1), Stamps()) as incoming:
         fill(incoming, content(1))
         incoming.sync()
-        # As when the answer to the index's commit was lost: nobody knows, so nothing is deleted.
         left = incoming.publish()
+        # The writer is killed.
+        incoming.settle()
     assert left in cluster.visible()
     cluster.proxy.pass_bytes = 0
     assert collect(cluster.client, cluster.placements, before_ns=1) == Collected(0, 1)

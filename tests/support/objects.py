@@ -177,7 +177,9 @@ class KnownPlacements:
 
     def release(self, object_key: str) -> bool:
         with self._lock:
-            return self.notes.pop(object_key, None) is not None
+            if self.notes.pop(object_key, None) is not None:
+                return True
+            return object_key not in {found.object_key for found in self.episodes.values()} | self.aside
 
     def find(self, key: EpisodeKey) -> Placement | None:
         return self.episodes.get(key)

@@ -25,11 +25,12 @@ _NUMBERS: Final = itertools.count(1)
 
 
 class Server:
-    """One server; `options` go to its command line. Never started as root, who may not."""
+    """One server; `options` go to its command line. Never started as root, who may not. Its data is in memory unless
+    it is to be `on_disk`."""
 
-    def __init__(self, *options: str) -> None:
+    def __init__(self, *options: str, on_disk: bool = False) -> None:
         # Syncs are asked for as in earnest, and cost nothing in memory.
-        memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+        memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) and not on_disk else None
         self._folder = Path(tempfile.mkdtemp(prefix="cis490-postgres-", dir=memory))
         self._options = options
         self._user: dict[str, Any] = {}
