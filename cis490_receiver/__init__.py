@@ -53,8 +53,8 @@ def create_app(settings: Settings | None = None, *, clock: Clock | None = None) 
     """Wire one receiver: settings to backends to routes.
 
     Args:
-        settings: the configuration; None reads it from the environment and ends the process with status 2
-            and one sentence when it cannot be used.
+        settings: the configuration; None reads it from the environment and ends the process with one sentence
+            when it cannot be used, and status 2, or 1 where that may pass and the start is to be tried again.
         clock: where the time is read; None is the machine's own.
 
     Raises:
@@ -69,7 +69,7 @@ def create_app(settings: Settings | None = None, *, clock: Clock | None = None) 
         return _create_app(load(), clock)
     except ConfigError as exc:
         print(f"cis490-receiver: {exc.message}", file=sys.stderr)
-        raise SystemExit(2) from None
+        raise SystemExit(1 if exc.may_pass else 2) from None
 
 
 def _create_app(settings: Settings, clock: Clock | None) -> Flask:

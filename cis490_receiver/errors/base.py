@@ -38,3 +38,5 @@ class ConfigError(ReceiverError):
     """The configuration cannot be used; the message names the key, its source and the remedy."""
 
     code = "bad-configuration"
+    #: Whether it may be over by itself, as when a database is not up yet, so that another try makes sense.
+    may_pass = False

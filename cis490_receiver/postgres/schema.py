@@ -145,10 +145,14 @@ def _refuse_newer(applied: int) -> None:
 @contextlib.contextmanager
 def _connected(url: str) -> Iterator[psycopg.Connection[Any]]:
     try:
-        with psycopg.connect(url, autocommit=True, connect_timeout=10) as connection:
+        with psycopg.connect(
+            url, autocommit=True, connect_timeout=10, target_session_attrs="read-write"
+        ) as connection:
             yield connection
     except psycopg.Error as exc:
-        raise ConfigError(
+        error = ConfigError(
             f"database_url: the database cannot be used: {reason_of(exc)}; see that the server runs, and that the "
             "URL names a database and a role which may use it"
-        ) from exc
+        )
+        error.may_pass = isinstance(exc, psycopg.OperationalError)
+        raise error from exc

@@ -130,7 +130,14 @@ def test_while_the_database_is_away_it_says_so_and_goes_on_by_itself(tmp_path: P
         assert put(receiver, "meanwhile", b"meanwhile") == 503
         ready = receiver.request("GET", "/v1/ready")
         assert ready.status == 503 and "database-unavailable" in ready.json["reasons"]
+        # One that starts meanwhile is to be started again, and not to be given up (RestartPreventExitStatus=2).
+        other = cluster.receivers[1]
+        with pytest.raises(RuntimeError, match="the database cannot be used"):
+            other.start()
+        assert other.process is not None and other.process.returncode == 1
         server.start()
+        other.start()
+        other.end()
         assert put(receiver, "meanwhile", b"meanwhile") == 201
         assert put(receiver, "before", b"before") == 200
         assert receiver.request("GET", "/v1/ready").status == 200
