@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from random import Random
 from uuid import uuid4
 
 import psycopg
 import pytest
 
+from cis490_receiver.clock import SystemClock
 from cis490_receiver.errors import ConfigError
+from cis490_receiver.filters import Filters
 from cis490_receiver.index.base.releases import Release, ReleaseExists
 from cis490_receiver.index.postgres.rejections import PostgresRejections
 from cis490_receiver.index.postgres.release_rows import ReleaseRows
@@ -31,11 +34,12 @@ from cis490_receiver.storage.object_client import ObjectClient, ObjectsConfig
 from cis490_receiver.storage.postgres.inventory import ClusterInventory
 from cis490_receiver.storage.postgres.piece_rows import HeldRows, PieceRows, StoredPiece
 from cis490_receiver.storage.postgres.upload_rows import UploadRows
-from tests.contract.places import NOW_NS
+from tests.contract.places import NOW_NS, NotedIndex, key, record
 from tests.contract.test_alerts import alert
 from tests.contract.test_partials import STORED, announced
 from tests.contract.test_rejections import fact
 from tests.contract.test_releases import about
+from tests.contract.test_renewal import drop_first, nobody
 from tests.contract.test_tokens import add
 from tests.contract.test_withdrawals import item
 from tests.support import postgres
@@ -100,6 +104,24 @@ def test_a_receiver_can_do_all_of_its_work(receiver: str) -> None:
     inventory = ClusterInventory(database, ObjectClient(ObjectsConfig("bucket", "")))
     assert inventory.quarantined() == 0 == len(inventory.some_keys(1, Random(1), before_ns=NOW_NS))
     database.close()
+
+
+def test_a_receiver_can_keep_the_index(receiver: str, tmp_path: Path) -> None:
+    index = NotedIndex(tmp_path, Database(receiver))
+    index.check_writable()
+    for number in range(3):
+        assert index.append(record(number))
+    placements = index.placements
+    assert placements.confirm(key(1)) is not None and index.count(Filters()) == 3
+    placements.register(key(5), "not-an-episode")
+    assert list(placements.abandoned(1 << 62)) == ["not-an-episode"] and placements.release("not-an-episode")
+    found = placements.find(key(0))
+    assert found is not None and placements.set_aside(key(0), found.object_key)
+    renewal = index.renewal(SystemClock())
+    with renewal.alone(), renewal.draft() as draft:
+        drop_first(draft)
+        draft.put_in_force(nobody)
+    assert index.count(Filters()) == 2 and index.find(key(0)) is None
 
 
 def release(name: str) -> Release:
