@@ -73,8 +73,8 @@ class Resumables:
             for one in self._still_waiting(self.partials.waiting(), self._has_expired)
             if one.announced.upload.key.host_id == upload.key.host_id
         ]
-        # What is asked about each of them costs a request where episodes are kept elsewhere.
-        if len(waiting) >= PER_HOST and len(list(self._still_waiting(waiting, self._is_over))) >= PER_HOST:
+        # Of this host alone: what is asked about each costs a request where episodes are kept elsewhere.
+        if len(list(self._still_waiting(waiting, self._is_over))) >= PER_HOST:
             raise errors.TooManyUploads
         state = self.partials.create(announced)
         log.info(_event("upload-begun", state, size=announced.size_bytes))

@@ -12,7 +12,7 @@ import json
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -159,10 +159,10 @@ class Driver:
             waits.release()
             return wait(timeout)
 
-        def write_when_all_wait(lines: bytes) -> None:
+        def write_when_all_wait(lines: Sequence[bytes]) -> Sequence[None]:
             group._write = write
             assert all(waits.acquire(timeout=20) for _ in step["puts"][1:])
-            write(lines)
+            return write(lines)
 
         group._changed.wait = note_and_wait  # type: ignore[method-assign]
         group._write = write_when_all_wait
