@@ -27,6 +27,9 @@ Ship an episode (any .tar.zst) from another terminal:
 Stop with Ctrl-C.
 """
 
+_ON_THIS_MACHINE: Final = "{settings.data_dir}"
+_IN_A_CLUSTER: Final = "{settings.objects_url}, and a database"
+
 
 @click.command(
     "serve", epilog=example("cis490-receiver serve --bind 127.0.0.1:8491 --data-dir /tmp/episodes")
@@ -65,7 +68,7 @@ def welcome(settings: Settings, address: str) -> str:
     guarded = settings.bearer_token or settings.tokens_file
     return _WELCOME.format(
         bind=address if on_socket else f"http://{address}",
-        stores=f"{settings.objects_url}, and a database" if settings.is_cluster else settings.data_dir,
+        stores=(_IN_A_CLUSTER if settings.is_cluster else _ON_THIS_MACHINE).format(settings=settings),
         token="set" if guarded else "none (only this machine can reach it)",
         gate="on" if settings.gate_enabled else "off",
         options=options + ('-H "Authorization: Bearer $TOKEN" ' if guarded else ""),

@@ -66,9 +66,9 @@ class Cluster:
 
 @pytest.fixture
 def cluster(server: Server, request: pytest.FixtureRequest) -> Iterator[Cluster]:
-    # A store that hangs is to be noticed soon; a busy one that does not is to be waited for.
-    hangs = "hang" in request.node.name
-    made = Cluster(server, f"lab/{abs(hash(request.node.name)):x}", patience_seconds=1 if hangs else 20)
+    # A store that fails is to be noticed soon; a busy one that does not is to be waited for.
+    fails = "fails_in_the_middle" in request.node.name
+    made = Cluster(server, f"lab/{abs(hash(request.node.name)):x}", patience_seconds=1 if fails else 20)
     yield made
     made.proxy.close()
 
