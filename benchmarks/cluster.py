@@ -67,6 +67,8 @@ def intake(folder: Path, shared: Mapping[str, object], seconds: float, sizes: li
             ]
             for server in servers:
                 server.start()
+            # The object store makes its volumes when the first objects come.
+            per_second(servers, size_bytes, seconds / 2, f"warm{count}-{size_bytes}")
             rate = per_second(servers, size_bytes, seconds, f"c{count}-{size_bytes}")
             for server in servers:
                 server.stop()

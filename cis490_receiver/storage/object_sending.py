@@ -36,7 +36,8 @@ class ObjectWriter:
         self._client = client
         self._object_key = object_key
         self._hash = hashlib.sha256()
-        self._part = bytearray(PART_BYTES)
+        # Most episodes are small, and a part costs what it has pages.
+        self._part = bytearray(LEND_BYTES)
         self._filled = 0
         self._sender: _Sender | None = None
         self._is_sent = False
@@ -55,6 +56,10 @@ class ObjectWriter:
         """
         if self._filled == PART_BYTES:
             self._hand_over()
+        elif self._filled == len(self._part):
+            part = bytearray(PART_BYTES)
+            part[: self._filled] = self._part
+            self._part = part
         return memoryview(self._part)[self._filled : self._filled + LEND_BYTES]
 
     def commit(self, count: int) -> None:

@@ -68,7 +68,7 @@ class Cluster:
 def cluster(server: Server, request: pytest.FixtureRequest) -> Iterator[Cluster]:
     # A store that fails is to be noticed soon; a busy one that does not is to be waited for.
     fails = "fails_in_the_middle" in request.node.name
-    made = Cluster(server, f"lab/{abs(hash(request.node.name)):x}", patience_seconds=1 if fails else 20)
+    made = Cluster(server, f"lab/{abs(hash(request.node.name)):x}", patience_seconds=4 if fails else 20)
     yield made
     made.proxy.close()
 
