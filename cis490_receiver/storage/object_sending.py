@@ -69,7 +69,7 @@ class ObjectWriter:
         self._filled += count
         self.size_bytes += count
 
-    def append(self, data: bytes) -> None:
+    def append(self, data: bytes | memoryview) -> None:
         """Commit all of `data`, by way of lent buffers.
 
         Raises:

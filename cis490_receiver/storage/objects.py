@@ -136,6 +136,10 @@ class IncomingObject:
         """See `Incoming.commit`."""
         self._writer.commit(count)
 
+    def append(self, data: memoryview) -> None:
+        """Commit all of `data`. Raises as `lend` does."""
+        self._writer.append(data)
+
     def hexdigest(self) -> str:
         """See `Incoming.hexdigest`."""
         return self._writer.hexdigest()

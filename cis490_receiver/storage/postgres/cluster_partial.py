@@ -142,7 +142,9 @@ class ClusterPartial:
             self._whole.discard()
 
     def settle(self) -> None:
-        """See `Incoming.settle`: the record took the note's place, so there is nothing left."""
+        """See `Incoming.settle`."""
+        if self._whole is not None:
+            self._whole.settle()
 
     def end(self, verdict: Verdict) -> None:
         """See `Partial.end`."""
@@ -190,7 +192,7 @@ class ClusterPartial:
             whole = IncomingObject(self._client, self._placements, object_key)
             try:
                 for data in self._committed():
-                    _append(whole, data)
+                    whole.append(data)
             except BaseException:
                 whole.close()
                 raise
@@ -243,12 +245,3 @@ class ClusterPartial:
         if self._sent:
             with contextlib.suppress(ReceiverError):
                 self._delete(self._rows.drop(self._sent))
-
-
-def _append(whole: IncomingObject, data: memoryview) -> None:
-    while data:
-        buffer = whole.lend()
-        count = min(len(buffer), len(data))
-        buffer[:count] = data[:count]
-        whole.commit(count)
-        data = data[count:]
