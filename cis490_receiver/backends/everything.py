@@ -16,13 +16,12 @@ from cis490_receiver.state.base.place import Place
 from cis490_receiver.state.base.signing_in import SessionKey, SignInCodes
 from cis490_receiver.state.base.tokens import TokenList
 from cis490_receiver.storage.base import EpisodeStore, Inventory
-from cis490_receiver.storage.base.partials import Partials, Pieces
+from cis490_receiver.storage.base.partials import Partials
 
 if TYPE_CHECKING:
     from cis490_receiver.postgres.pool import Database
-    from cis490_receiver.storage.base.placements import Placements
+    from cis490_receiver.storage.base.placements import Noted, Placements
     from cis490_receiver.storage.object_client import ObjectClient
-    from cis490_receiver.upkeep.collect import Garbage
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +32,8 @@ class Cluster:
     client: ObjectClient
     placements: Placements
     #: What is noted of objects that something was to be made of.
-    pieces: Pieces
-    tables: Garbage
+    pieces: Noted
+    tables: Noted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

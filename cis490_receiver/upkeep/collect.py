@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
 from cis490_receiver.errors import StorageFailed
 from cis490_receiver.logfmt import event
-from cis490_receiver.storage.base.partials import Pieces
-from cis490_receiver.storage.base.placements import Listed, Objects, Placements
+from cis490_receiver.storage.base.placements import Listed, Noted, Objects, Placements
 
 log = logging.getLogger(__name__)
 
@@ -23,19 +22,6 @@ log = logging.getLogger(__name__)
 PATIENCE_SECONDS: Final = 86400
 #: How many objects are asked about at a time.
 _CHUNK: Final = 500
-
-
-class Garbage(Protocol):
-    """What is noted of objects that something is to be made of: `Pieces`, and the tables of releases."""
-
-    def garbage(self, *, older_than_seconds: float) -> Iterator[str]:
-        """The objects that were noted so long ago and became nothing, and those that nobody needs any more. Nothing
-        comes of them from then on."""
-        ...
-
-    def forget(self, object_keys: Sequence[str]) -> None:
-        """Take away the notes of garbage that was deleted."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +61,7 @@ def collect(objects: Objects, placements: Placements, *, before_ns: int) -> Coll
     return Collected(deleted, failed)
 
 
-def collect_pieces(objects: Objects, pieces: Pieces, *, older_than_seconds: float) -> Collected:
+def collect_pieces(objects: Objects, pieces: Noted, *, older_than_seconds: float) -> Collected:
     """Delete the objects of uploads in pieces that a dead writer did not come to count, and those that were left when
     an upload ended. Safe beside writers, and beside others that collect.
 
@@ -94,7 +80,7 @@ def collect_pieces(objects: Objects, pieces: Pieces, *, older_than_seconds: floa
 
 
 def collect_tables(
-    objects: Objects, tables: Garbage, *, older_than_seconds: float = PATIENCE_SECONDS
+    objects: Objects, tables: Noted, *, older_than_seconds: float = PATIENCE_SECONDS
 ) -> Collected:
     """Delete the objects of tables of which no release came, because their maker died or had not the name. Safe beside
     those who make releases, and beside others that collect. The note goes last, as in `collect_pieces`.
@@ -110,7 +96,7 @@ def collect_tables(
     return _collect_garbage(objects, tables, older_than_seconds, "discarded-table")
 
 
-def _collect_garbage(objects: Objects, noted: Garbage, older_than_seconds: float, told_as: str) -> Collected:
+def _collect_garbage(objects: Objects, noted: Noted, older_than_seconds: float, told_as: str) -> Collected:
     deleted = failed = 0
     for object_key in noted.garbage(older_than_seconds=older_than_seconds):
         try:

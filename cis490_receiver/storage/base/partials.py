@@ -6,7 +6,7 @@ alone, and ends with a *verdict*, which is kept for whoever asks again.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
@@ -198,27 +198,5 @@ class Partials(Protocol):
 
         Raises:
             StorageFailed: it cannot be told.
-        """
-        ...
-
-
-class Pieces(Protocol):
-    """The objects with the bytes of uploads, where they are kept as objects. Each is noted before its first byte, and
-    its note goes last: one that nobody needs any more can always be found."""
-
-    def garbage(self, *, older_than_seconds: float) -> Iterator[str]:
-        """The objects that were noted so long ago, by the clock of the place, and are no part of an upload that goes
-        on. None becomes one any more: a writer that was slower finds it gone, and its sender sends its bytes again.
-
-        Raises:
-            StorageFailed: they cannot be told.
-        """
-        ...
-
-    def forget(self, object_keys: Sequence[str]) -> None:
-        """Take away the notes of garbage that was deleted.
-
-        Raises:
-            StorageFailed: they may be there still.
         """
         ...

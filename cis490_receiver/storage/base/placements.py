@@ -116,3 +116,25 @@ class Placements(Protocol):
     def all_keys(self) -> Iterator[EpisodeKey]:
         """Every episode that has an object, in no particular order."""
         ...
+
+
+class Noted(Protocol):
+    """Objects that something is made of, such as the pieces of uploads and the tables of releases. Each is noted before
+    its first byte, and its note goes last: one that nobody needs any more can always be found."""
+
+    def garbage(self, *, older_than_seconds: float) -> Iterator[str]:
+        """The objects that were noted so long ago, by the clock of the place, and became nothing, and those that nobody
+        needs any more. Nothing comes of them from then on: a writer that was slower finds its own gone.
+
+        Raises:
+            StorageFailed: they cannot be told.
+        """
+        ...
+
+    def forget(self, object_keys: Sequence[str]) -> None:
+        """Take away the notes of garbage that was deleted.
+
+        Raises:
+            StorageFailed: they may be there still.
+        """
+        ...

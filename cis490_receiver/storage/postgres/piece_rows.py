@@ -129,7 +129,7 @@ class HeldRows:
         return [object_key for (object_key,) in rows]
 
     def forget(self, object_keys: Sequence[str]) -> None:
-        """See `Pieces.forget`."""
+        """See `Noted.forget`."""
         _forget(self._database, object_keys)
 
     def _set(self, change: str, value: object) -> None:
@@ -139,13 +139,13 @@ class HeldRows:
 
 
 class PieceRows:
-    """See `storage.base.partials.Pieces`."""
+    """See `storage.base.placements.Noted`."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def garbage(self, *, older_than_seconds: float) -> Iterator[str]:
-        """See `Pieces.garbage`."""
+        """See `Noted.garbage`."""
         self._database.write(
             "UPDATE pieces SET upload_id = NULL WHERE upload_id IS NOT NULL AND NOT is_counted"
             " AND noted_at < clock_timestamp() - make_interval(secs => %s)",
@@ -161,7 +161,7 @@ class PieceRows:
             last = rows[-1][0]
 
     def forget(self, object_keys: Sequence[str]) -> None:
-        """See `Pieces.forget`."""
+        """See `Noted.forget`."""
         _forget(self._database, object_keys)
 
 
