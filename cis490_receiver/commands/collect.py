@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 from typing import Any, Final
 
 import click
@@ -14,8 +13,6 @@ from cis490_receiver.commandline.options import example, json_option
 from cis490_receiver.commands.shared import use_episodes
 from cis490_receiver.config import Settings, load
 from cis490_receiver.errors import ReceiverError
-
-log = logging.getLogger(__name__)
 
 #: Longer than the completion of an upload in pieces takes after its last byte came, in seconds.
 _COMPLETION_SECONDS: Final = 6 * 3600

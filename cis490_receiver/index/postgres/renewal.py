@@ -20,6 +20,7 @@ from cis490_receiver.index.base import OpenJournal
 from cis490_receiver.index.postgres.replica import Replica
 from cis490_receiver.index.renewal import whole_lines
 from cis490_receiver.models import Episode, EpisodeKey
+from cis490_receiver.postgres.expressions import NEW_NAME
 from cis490_receiver.postgres.locks import lock_or_none
 from cis490_receiver.postgres.pool import Connection, Database
 
@@ -35,10 +36,10 @@ _ASIDE: Final = b"INSERT INTO lines_set_aside (reason, line) SELECT * FROM unnes
 _APPENDED: Final = b"""
 SELECT line FROM journal WHERE generation = %s AND line_offset >= %s ORDER BY line_offset
 """
-_SWITCH: Final = b"""
-UPDATE journal_head SET generation = %s, end_offset = %s, name = replace(gen_random_uuid()::text, '-', ''),
+_SWITCH: Final = f"""
+UPDATE journal_head SET generation = %s, end_offset = %s, name = {NEW_NAME},
     changed_at = greatest(changed_at, clock_timestamp())
-"""
+""".encode()
 #: The names of episodes whose objects are gone are free for others.
 _FREE: Final = b"""
 WITH freed AS (

@@ -27,6 +27,7 @@ from cis490_receiver.files.lines import end_of_lines
 from cis490_receiver.index.base import OpenJournal
 from cis490_receiver.index.withdrawals import WITHDRAWN_NAME
 from cis490_receiver.logfmt import event
+from cis490_receiver.postgres.expressions import NEW_NAME, nanoseconds
 from cis490_receiver.postgres.pool import Connection, Database, write_something
 
 log = logging.getLogger(__name__)
@@ -38,8 +39,8 @@ _TRIES: Final = 3
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 _OPEN: Final = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
 
-_HEAD: Final = """
-SELECT generation, name, end_offset, (extract(epoch FROM changed_at) * 1000000)::bigint * 1000,
+_HEAD: Final = f"""
+SELECT generation, name, end_offset, {nanoseconds("changed_at")},
     coalesce((SELECT line_offset + octet_length(line) FROM withdrawals ORDER BY number DESC LIMIT 1), 0)
 FROM journal_head
 """
@@ -51,7 +52,7 @@ _WITHDRAWALS: Final = b"""
 SELECT line FROM withdrawals WHERE line_offset >= %s AND line_offset < %s ORDER BY line_offset LIMIT %s
 """
 #: Followers of the old name read the index from its start again.
-_RENAME: Final = "UPDATE journal_head SET name = replace(gen_random_uuid()::text, '-', '') WHERE name = %s"
+_RENAME: Final = f"UPDATE journal_head SET name = {NEW_NAME} WHERE name = %s"
 
 
 class _WentBack(Exception):

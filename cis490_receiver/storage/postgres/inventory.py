@@ -9,6 +9,7 @@ from typing import Final
 from cis490_receiver.models import EpisodeKey
 from cis490_receiver.postgres.pool import Database
 from cis490_receiver.storage.object_client import ObjectClient
+from cis490_receiver.storage.postgres.placements import PostgresPlacements
 
 #: How many pages of the table `some_keys` looks at, more or less.
 _PAGES: Final = 50
@@ -26,14 +27,12 @@ class ClusterInventory:
     def __init__(self, database: Database, client: ObjectClient) -> None:
         self._database = database
         self._client = client
+        self._placements = PostgresPlacements(database)
 
     def size_of(self, key: EpisodeKey) -> int | None:
         """See `Inventory.size_of`: the length of the object; None too where the row is there and its object is not."""
-        rows = self._database.read(
-            "SELECT object_key FROM episodes WHERE (host_id, episode_id) = (%s, %s) AND object_key IS NOT NULL",
-            (key.host_id, key.episode_id),
-        )
-        return self._client.size_of(rows[0][0]) if rows else None
+        placement = self._placements.find(key)
+        return None if placement is None else self._client.size_of(placement.object_key)
 
     def set_aside_since(self, key: EpisodeKey, ns: int) -> bool:
         """See `Inventory.set_aside_since`, by the clock of the database."""

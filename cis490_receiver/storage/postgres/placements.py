@@ -7,6 +7,7 @@ from collections.abc import Set as AbstractSet
 from typing import Final
 
 from cis490_receiver.models import EpisodeKey
+from cis490_receiver.postgres.expressions import nanoseconds
 from cis490_receiver.postgres.pool import Connection, Database, write_something
 from cis490_receiver.storage.base.placements import Placement
 
@@ -25,8 +26,7 @@ class PostgresPlacements:
 
     def now_ns(self) -> int:
         """See `Placements.now_ns`."""
-        sql = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint * 1000"
-        return int(self._database.read(sql)[0][0])
+        return int(self._database.read(f"SELECT {nanoseconds('clock_timestamp()')}")[0][0])
 
     def register(self, key: EpisodeKey, object_key: str) -> None:
         """See `Placements.register`."""
