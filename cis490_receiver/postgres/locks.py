@@ -12,8 +12,9 @@ from typing import Final
 
 import psycopg
 
+from cis490_receiver.postgres.commits import Connection, commit
 from cis490_receiver.postgres.failures import database_failures
-from cis490_receiver.postgres.pool import Connection, Database, commit
+from cis490_receiver.postgres.pool import Database
 
 #: For each schema of a database locks of its own.
 _TRY: Final = (

@@ -16,11 +16,11 @@ import psycopg
 from psycopg_pool import ConnectionPool
 
 from cis490_receiver.errors import DatabaseUnavailable
+from cis490_receiver.postgres.commits import COMMIT_SECONDS, Connection, commit
 from cis490_receiver.postgres.failures import database_failures
 
 T = TypeVar("T")
 
-Connection = psycopg.Connection[tuple[Any, ...]]
 Row = tuple[Any, ...]
 #: For ``%s``, or for ``%(name)s``.
 Values = Sequence[object] | Mapping[str, object]
@@ -54,10 +54,6 @@ _SESSION: Final = {
 }
 
 
-class UnsafeCommitError(psycopg.OperationalError):
-    """A transaction was committed, and a failure of the server may still take it away."""
-
-
 class Database:
     """A database of PostgreSQL, named by a URL or by libpq's ``key=value`` words. Threads may share it; a child process
     makes connections of its own.
@@ -67,11 +63,17 @@ class Database:
     """
 
     def __init__(
-        self, url: str, *, connections: int = MAX_CONNECTIONS, patience_seconds: float = PATIENCE_SECONDS
+        self,
+        url: str,
+        *,
+        connections: int = MAX_CONNECTIONS,
+        patience_seconds: float = PATIENCE_SECONDS,
+        commit_seconds: float = COMMIT_SECONDS,
     ) -> None:
         self._url = url
         self._connections = connections
         self._patience_seconds = patience_seconds
+        self._commit_seconds = commit_seconds
         self._lock = threading.Lock()
         #: By process: what a parent opened is its own, and is not closed here.
         self._pools: dict[int, ConnectionPool[Connection]] = {}
@@ -85,12 +87,12 @@ class Database:
         storage."""
         return self._again(lambda: self._ask(sql, values))
 
-    def repeat(self, do: Callable[[Connection], T]) -> T:
+    def repeat(self, do: Callable[[Connection], T], *, commit_seconds: float | None = None) -> T:
         """What `do` gives for a connection, in one transaction, where it may be done twice. What it raises undoes it.
-        Once this returns it is on stable storage."""
+        Once this returns it is on stable storage. `commit_seconds`: how long its commit may take, if not the usual."""
 
         def once() -> T:
-            with self.transaction() as connection:
+            with self.transaction(commit_seconds) as connection:
                 return do(connection)
 
         return self._again(once)
@@ -100,12 +102,12 @@ class Database:
         return self._ask(sql, values)
 
     @contextlib.contextmanager
-    def transaction(self) -> Iterator[Connection]:
+    def transaction(self, commit_seconds: float | None = None) -> Iterator[Connection]:
         """A connection for one transaction, which is committed when the block ends, and on stable storage then; what
         the block raises undoes it. When the commit itself fails it is not known whether it was made."""
         with database_failures(), self._pool().connection() as connection:
             yield connection
-            commit(connection)
+            commit(connection, self._commit_seconds if commit_seconds is None else commit_seconds)
 
     def connect(self) -> Connection:
         """A connection that is the caller's alone, and closed by the caller.
@@ -172,24 +174,6 @@ def write_something(connection: Connection) -> None:
     that could be seen before is as safe as it is. A record of the write-ahead log, and no row that others wait for
     (PostgreSQL, *Generic WAL and logical messages*, ``pg_logical_emit_message``)."""
     connection.execute(b"SELECT pg_logical_emit_message(true, 'cis490-receiver', '')")
-
-
-def commit(connection: Connection) -> None:
-    """Commit, and see to it that the server waited for what it should: a wait for its standby that was broken off
-    ends in a commit with a mere warning."""
-    warnings: list[str] = []
-
-    def note(diagnostic: psycopg.errors.Diagnostic) -> None:
-        if diagnostic.severity_nonlocalized == "WARNING":
-            warnings.append(diagnostic.message_primary or "a warning")
-
-    connection.add_notice_handler(note)
-    try:
-        connection.commit()
-    finally:
-        connection.remove_notice_handler(note)
-    if warnings:
-        raise UnsafeCommitError(f"the commit may not be safe: {warnings[0]}")
 
 
 def _is_lost(cause: BaseException | None) -> bool:

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from cis490_receiver.errors import StorageFailed
+from cis490_receiver.errors import DatabaseUnavailable, StorageFailed
 from cis490_receiver.filters import Filters
 from cis490_receiver.index.postgres import replica
+from cis490_receiver.postgres.pool import Database
 from tests.contract.places import NotedIndex, content, database_of, key, record, sha256
 from tests.support import postgres
 
@@ -93,3 +94,37 @@ def test_an_upload_whose_note_was_collected_is_no_episode(url: str, tmp_path: Pa
     assert not index.placements.release("object-2")
     assert index.placements.unknown(["object-2", "nobody-knows"]) == {"nobody-knows"}
     assert index.append(record(2)) and index.count(Filters()) == 1
+
+
+def test_a_line_that_no_standby_has_is_shown_to_nobody(tmp_path: Path) -> None:
+    """It can be seen, and the loss of its machine takes it away again: another line would come in its place."""
+    server = postgres.Server()
+    url = server.migrated()
+    database = Database(url, commit_seconds=0.5)
+    try:
+        index = NotedIndex(tmp_path, database)
+        assert index.append(record(1))
+        before = lines(index)
+        index.placements.register(key(2), "object-2")
+        require_standby(server, "ANY 1 (away)")
+        # The commit is made, its wait is broken off, and its writer is told that it may be lost.
+        with pytest.raises(DatabaseUnavailable):
+            index.append(record(2), "object-2")
+        assert server.ask("SELECT count(*) FROM journal", url) == [(2,)]
+        looks = (index.open_journal, lambda: index.placements.confirm(key(2)), index.check_writable)
+        for look in looks:
+            with pytest.raises(DatabaseUnavailable):
+                look()
+        require_standby(server, "")
+        assert lines(index) == (before[0] + record(2).to_line(), before[1])
+    finally:
+        database.close()
+        server.remove()
+
+
+def require_standby(server: postgres.Server, names: str) -> None:
+    """Let commits wait for the standby that `names` names."""
+    server.ask(f"ALTER SYSTEM SET synchronous_standby_names = '{names}'")
+    server.ask("SELECT pg_reload_conf()")
+    while server.ask("SHOW synchronous_standby_names") != [(names,)]:
+        pass

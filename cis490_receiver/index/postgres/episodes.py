@@ -29,12 +29,13 @@ from cis490_receiver.index.postgres.replica import Replica
 from cis490_receiver.index.questions import CatalogQuestions
 from cis490_receiver.logfmt import event
 from cis490_receiver.models import Episode, EpisodeKey
-from cis490_receiver.postgres.pool import Connection, Database, write_something
+from cis490_receiver.postgres.commits import Connection
+from cis490_receiver.postgres.pool import Database, write_something
 
 log = logging.getLogger(__name__)
 
 #: How long `check_writable` waits for a commit.
-_CHECK_SECONDS: Final = 3
+_CHECK_SECONDS: Final = 3.0
 #: All in the order of their names, so that two transactions never wait for each other.
 _NOTED: Final = b"""
 SELECT object_key FROM uploading WHERE object_key = ANY(%s) ORDER BY object_key FOR UPDATE
@@ -100,13 +101,7 @@ class PostgresIndex(CatalogQuestions):
 
     def check_writable(self) -> None:
         """See `EpisodeIndex.check_writable`."""
-
-        def check(connection: Connection) -> None:
-            # It bounds the wait for a standby too, which is then told as one that may not be safe.
-            connection.execute(b"SET LOCAL statement_timeout = '%ds'" % _CHECK_SECONDS)
-            write_something(connection)
-
-        self._database.repeat(check)
+        self._database.repeat(write_something, commit_seconds=_CHECK_SECONDS)
 
     def make_durable(self) -> None:
         """See `EpisodeIndex.make_durable`."""

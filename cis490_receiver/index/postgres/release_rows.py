@@ -10,8 +10,9 @@ from typing import Final
 from cis490_receiver.errors import StorageFailed
 from cis490_receiver.index.base.releases import About, Release, ReleaseExists
 from cis490_receiver.index.release_table import Name, SparseIndex
+from cis490_receiver.postgres.commits import Connection
 from cis490_receiver.postgres.expressions import nanoseconds
-from cis490_receiver.postgres.pool import Connection, Database, Row, write_something
+from cis490_receiver.postgres.pool import Database, Row, write_something
 
 _COLUMNS: Final = "name, sha256, size_bytes, episodes, episode_bytes, hosts, about"
 _FIND: Final = f"SELECT object_key, {nanoseconds('made_at')}, {_COLUMNS} FROM releases WHERE name = %s"

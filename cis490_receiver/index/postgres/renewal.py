@@ -20,9 +20,10 @@ from cis490_receiver.index.base import OpenJournal
 from cis490_receiver.index.postgres.replica import Replica
 from cis490_receiver.index.renewal import whole_lines
 from cis490_receiver.models import Episode, EpisodeKey
+from cis490_receiver.postgres.commits import Connection
 from cis490_receiver.postgres.expressions import NEW_NAME
 from cis490_receiver.postgres.locks import lock_or_none
-from cis490_receiver.postgres.pool import Connection, Database
+from cis490_receiver.postgres.pool import Database
 
 _LOCK: Final = "reindex"
 _PAUSE_SECONDS: Final = 0.2

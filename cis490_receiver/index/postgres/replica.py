@@ -27,8 +27,9 @@ from cis490_receiver.files.lines import end_of_lines
 from cis490_receiver.index.base import OpenJournal
 from cis490_receiver.index.withdrawals import WITHDRAWN_NAME
 from cis490_receiver.logfmt import event
+from cis490_receiver.postgres.commits import Connection
 from cis490_receiver.postgres.expressions import NEW_NAME, nanoseconds
-from cis490_receiver.postgres.pool import Connection, Database, write_something
+from cis490_receiver.postgres.pool import Database, write_something
 
 log = logging.getLogger(__name__)
 

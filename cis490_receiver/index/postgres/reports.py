@@ -19,7 +19,8 @@ from cis490_receiver.index.reports import (
 )
 from cis490_receiver.logfmt import event
 from cis490_receiver.models import Report, failed_checks, wall_time
-from cis490_receiver.postgres.pool import Connection, Database
+from cis490_receiver.postgres.commits import Connection
+from cis490_receiver.postgres.pool import Database
 
 log = logging.getLogger(__name__)
 

@@ -14,8 +14,9 @@ from typing import Any, Final
 
 from cis490_receiver import i_json
 from cis490_receiver.errors import BadRequest
+from cis490_receiver.postgres.commits import Connection
 from cis490_receiver.postgres.documents import Document
-from cis490_receiver.postgres.pool import Connection, Database, Row
+from cis490_receiver.postgres.pool import Database, Row
 from cis490_receiver.state.base.alerts import RAISED, Alert, AlertPage, Key, Verdict
 
 #: How many alerts are kept.

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from cis490_receiver.postgres.commits import Connection
 from cis490_receiver.postgres.documents import Document
-from cis490_receiver.postgres.pool import Connection, Database
+from cis490_receiver.postgres.pool import Database
 from cis490_receiver.state.base.alerts import Alert
 from cis490_receiver.state.postgres.alerts import parsed
 

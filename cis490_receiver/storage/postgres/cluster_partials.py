@@ -21,11 +21,11 @@ from typing import Final
 
 from cis490_receiver.errors import ReceiverError, UploadLocked
 from cis490_receiver.postgres.pool import Database
+from cis490_receiver.postgres.while_any import WhileAny
 from cis490_receiver.storage.base.partials import Announced, PartialUpload, Verdict
 from cis490_receiver.storage.base.placements import Placements
 from cis490_receiver.storage.object_client import ObjectClient
 from cis490_receiver.storage.postgres.cluster_partial import ClusterPartial
-from cis490_receiver.storage.postgres.lease_keeper import LeaseKeeper
 from cis490_receiver.storage.postgres.piece_rows import HeldRows, PieceRows
 from cis490_receiver.storage.postgres.upload_rows import UploadRows
 
@@ -55,7 +55,8 @@ class ClusterPartials:
         self._client = client
         self._placements = placements
         self._rows = UploadRows(database, lease_seconds)
-        self._keeper = LeaseKeeper(self._rows.renew, lease_seconds / 4)
+        #: However long a store takes for a piece, or a client for its next byte: who has an upload goes on to have it.
+        self._renewing = WhileAny(self._rows.renew, lease_seconds / 4, name="lease-keeper")
         self._sum = (0.0, 0)
         self.pieces = PieceRows(database)
 
@@ -92,7 +93,7 @@ class ClusterPartials:
         if taken is None:
             yield None
             return
-        with self._keeper.keeping(upload_id, holder):
+        with self._renewing.asking(holder, upload_id):
             rows = HeldRows(self._database, upload_id, holder)
             try:
                 with ClusterPartial(self._client, self._placements, rows, taken) as partial:

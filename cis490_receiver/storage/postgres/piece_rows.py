@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from cis490_receiver.errors import UploadLocked
-from cis490_receiver.postgres.pool import Connection, Database
+from cis490_receiver.postgres.commits import Connection
+from cis490_receiver.postgres.pool import Database
 from cis490_receiver.storage import partial_lines
 from cis490_receiver.storage.base.partials import Verdict
 

@@ -7,8 +7,9 @@ from collections.abc import Set as AbstractSet
 from typing import Final
 
 from cis490_receiver.models import EpisodeKey
+from cis490_receiver.postgres.commits import Connection
 from cis490_receiver.postgres.expressions import nanoseconds
-from cis490_receiver.postgres.pool import Connection, Database, write_something
+from cis490_receiver.postgres.pool import Database, write_something
 from cis490_receiver.storage.base.placements import Placement
 
 _BATCH: Final = 5000
