@@ -72,6 +72,9 @@ class Course(RuleBasedStateMachine):
         # A worker looks at a new list within half a second: until then either answer is right.
         if answer.status == 412:
             assert commit not in self.accepted or self.gate_moved
+        elif known is not None and self.free_bytes() < len(episode.data):
+            # The space is judged before the name is looked at.
+            assert self.full and answer.status == 507, answer
         elif known is not None:
             assert answer.status == (200 if known == episode else 409), answer
         elif answer.status in (200, 201):
@@ -131,7 +134,7 @@ class Course(RuleBasedStateMachine):
     @precondition(lambda self: ROOT and not self.full)
     @rule(room=st.integers(0, 200_000))
     def fill_disk(self, room: int) -> None:
-        free = os.statvfs(self.data).f_bavail * os.statvfs(self.data).f_frsize
+        free = self.free_bytes()
         # The receiver may take the last block in the meantime: then the disk is full as well.
         with contextlib.suppress(OSError), (self.data / "filler").open("wb", buffering=0) as filler:
             filler.write(bytes(max(0, free - room)))
@@ -152,6 +155,11 @@ class Course(RuleBasedStateMachine):
             host, name = next(iter(self.promised))
             answer = self.receiver.request("GET", f"/v1/episodes/{host}/{name}.tar.zst", headers=AUTH)
             assert answer.body == self.promised[host, name].data
+
+    def free_bytes(self) -> int:
+        """What is left, as the receiver counts it; nothing is reserved."""
+        status = os.statvfs(self.data)
+        return status.f_bavail * status.f_frsize
 
     def index_and_disk_agree(self) -> None:
         lines = {(line["host_id"], line["episode_id"]): line["sha256"] for line in self.receiver.index()}
