@@ -1,23 +1,28 @@
 """Connections to PostgreSQL: few, lent for a transaction, and bounded in time whatever the server or the network does.
 
-A connection that was lost is found before it is lent, and another one made. What was under way on it is tried once
-more where that cannot do anything twice: reads, and writes that may be repeated.
+A connection that was lost is found before it is lent, and another one made, to whichever of the servers is the primary.
+What was under way on it is tried once more where that cannot do anything twice: reads, and writes that may be repeated.
+Of a database that stays away only the first requests wait (`postgres.outage`).
 """
 
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 import psycopg
-from psycopg_pool import ConnectionPool
+from psycopg_pool import ConnectionPool, PoolTimeout
 
 from cis490_receiver.errors import DatabaseUnavailable
+from cis490_receiver.postgres.answering import AnsweringConnection, check
 from cis490_receiver.postgres.commits import COMMIT_SECONDS, Connection, commit
 from cis490_receiver.postgres.failures import database_failures
+from cis490_receiver.postgres.hosts import Hosts
+from cis490_receiver.postgres.outage import Outage
 
 T = TypeVar("T")
 
@@ -30,9 +35,12 @@ MAX_CONNECTIONS: Final = 8
 MAX_WAITING: Final = 256
 #: How long to wait for a connection that can be used, in seconds.
 PATIENCE_SECONDS: Final = 5.0
-#: See libpq, *Parameter Key Words*: a peer that is gone without a word is noticed within about 30 s.
+#: For how long a server that refuses is tried before it counts as away, in seconds.
+_TRYING_SECONDS: Final = 0.5
+#: See libpq, *Parameter Key Words*: a peer that is gone without a word is noticed within about 30 s, and one of several
+#: that does not answer leaves a request time to find another.
 _CONNECTING: Final[dict[str, Any]] = {
-    "connect_timeout": 5,
+    "connect_timeout": 3,
     "keepalives": 1,
     "keepalives_idle": 10,
     "keepalives_interval": 5,
@@ -70,13 +78,13 @@ class Database:
         patience_seconds: float = PATIENCE_SECONDS,
         commit_seconds: float = COMMIT_SECONDS,
     ) -> None:
-        self._url = url
+        self._hosts = Hosts(url)
         self._connections = connections
         self._patience_seconds = patience_seconds
         self._commit_seconds = commit_seconds
         self._lock = threading.Lock()
         #: By process: what a parent opened is its own, and is not closed here.
-        self._pools: dict[int, ConnectionPool[Connection]] = {}
+        self._lenders: dict[int, _Lender] = {}
 
     def read(self, sql: str, values: Values = ()) -> list[Row]:
         """The rows of one query. A lost connection is replaced, and the query asked again."""
@@ -105,7 +113,7 @@ class Database:
     def transaction(self, commit_seconds: float | None = None) -> Iterator[Connection]:
         """A connection for one transaction, which is committed when the block ends, and on stable storage then; what
         the block raises undoes it. When the commit itself fails it is not known whether it was made."""
-        with database_failures(), self._pool().connection() as connection:
+        with database_failures(), self._lender().lend() as connection:
             yield connection
             commit(connection, self._commit_seconds if commit_seconds is None else commit_seconds)
 
@@ -115,20 +123,14 @@ class Database:
         Raises:
             psycopg.Error: there is none to be had.
         """
-        connection = psycopg.connect(self._url, **_CONNECTING)
-        try:
-            _configure(connection)
-        except BaseException:
-            connection.close()
-            raise
-        return connection
+        return _connect(self._hosts)
 
     def close(self) -> None:
         """Close this process's connections; the next call makes others."""
         with self._lock:
-            pool = self._pools.pop(os.getpid(), None)
-        if pool is not None:
-            pool.close()
+            lender = self._lenders.pop(os.getpid(), None)
+        if lender is not None:
+            lender.close()
 
     def _ask(self, sql: str, values: Values) -> list[Row]:
         with self.transaction() as connection:
@@ -143,27 +145,85 @@ class Database:
                 raise
             return ask()
 
-    def _pool(self) -> ConnectionPool[Connection]:
+    def _lender(self) -> _Lender:
         process = os.getpid()
         with self._lock:
-            if process not in self._pools:
-                self._pools[process] = ConnectionPool(
-                    self._url,
-                    kwargs=_CONNECTING,
-                    min_size=0,
-                    max_size=self._connections,
-                    max_waiting=MAX_WAITING,
-                    timeout=self._patience_seconds,
-                    reconnect_timeout=self._patience_seconds,
-                    configure=_configure,
-                    check=ConnectionPool.check_connection,
-                    open=True,
-                    num_workers=1,
-                )
-            return self._pools[process]
+            if process not in self._lenders:
+                self._lenders[process] = _Lender(self._hosts, self._connections, self._patience_seconds)
+            return self._lenders[process]
 
 
-def _configure(connection: Connection) -> None:
+class _Lender:
+    """The connections of one process."""
+
+    def __init__(self, hosts: Hosts, connections: int, patience_seconds: float) -> None:
+        self._hosts = hosts
+        # It tells of every try in several lines; `Outage` tells once.
+        logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
+        self._outage = Outage(lambda: _connect(hosts).close(), patience_seconds, self._grow)
+        self._pool = ConnectionPool(
+            hosts.conninfo,
+            connection_class=AnsweringConnection,
+            kwargs=_CONNECTING,
+            min_size=0,
+            max_size=connections,
+            max_waiting=MAX_WAITING,
+            timeout=patience_seconds,
+            reconnect_timeout=min(_TRYING_SECONDS, patience_seconds),
+            reconnect_failed=lambda _pool: self._outage.begin(),
+            configure=self._found,
+            check=check,
+            open=True,
+            num_workers=1,
+        )
+
+    @contextlib.contextmanager
+    def lend(self) -> Iterator[Connection]:
+        """A connection for one transaction.
+
+        Raises:
+            psycopg.Error: there is none.
+        """
+        self._outage.wait()
+        try:
+            connection = self._pool.getconn()
+        except PoolTimeout:
+            # Others may have them all, or have none that answers.
+            self._outage.begin()
+            raise
+        try:
+            with connection:
+                yield connection
+        finally:
+            self._pool.putconn(connection)
+
+    def close(self) -> None:
+        """Close them."""
+        self._outage.close()
+        self._pool.close()
+
+    def _found(self, connection: AnsweringConnection) -> None:
+        _configure(connection)
+        self._hosts.found(connection)
+
+    def _grow(self) -> None:
+        """The pool gave up making connections, and whoever waits for one would wait until another one asks."""
+        with self._pool.connection():
+            pass
+
+
+def _connect(hosts: Hosts) -> AnsweringConnection:
+    connection = AnsweringConnection.connect(hosts.conninfo(), **_CONNECTING)
+    try:
+        _configure(connection)
+    except BaseException:
+        connection.close()
+        raise
+    hosts.found(connection)
+    return connection
+
+
+def _configure(connection: AnsweringConnection) -> None:
     settings = ", ".join(f"set_config('{name}', '{value}', false)" for name, value in _SESSION.items())
     connection.execute(f"SELECT {settings}".encode())
     connection.commit()

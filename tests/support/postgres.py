@@ -26,38 +26,54 @@ _NUMBERS: Final = itertools.count(1)
 
 class Server:
     """One server; `options` go to its command line. Never started as root, who may not. Its data is in memory unless
-    it is to be `on_disk`."""
+    it is to be `on_disk`. With a `source` it is a standby of that one."""
 
-    def __init__(self, *options: str, on_disk: bool = False) -> None:
+    def __init__(self, *options: str, on_disk: bool = False, source: Server | None = None) -> None:
         # Syncs are asked for as in earnest, and cost nothing in memory.
         memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) and not on_disk else None
-        self._folder = Path(tempfile.mkdtemp(prefix="cis490-postgres-", dir=memory))
+        self.folder = Path(tempfile.mkdtemp(prefix="cis490-postgres-", dir=memory))
+        self.data = self.folder / "data"
         self._options = options
         self._user: dict[str, Any] = {}
         if os.geteuid() == 0:
-            shutil.chown(self._folder, "postgres", "postgres")
+            shutil.chown(self.folder, "postgres", "postgres")
             self._user = {"user": "postgres", "group": "postgres", "extra_groups": []}
-        arguments = ["--no-sync", "--auth=trust", "--username=owner", "--encoding=UTF8", "--locale=C.UTF-8"]
-        subprocess.run(
-            [_PROGRAMS / "initdb", *arguments, self._folder / "data"],
-            check=True,
-            stdout=subprocess.DEVNULL,
-            cwd="/",
-            **self._user,
-        )
         self._process: subprocess.Popen[bytes] | None = None
         atexit.register(self.remove)
+        if source is not None:
+            self.copy(source)
+            return
+        arguments = ["--auth=trust", "--username=owner", "--encoding=UTF8", "--locale=C.UTF-8"]
+        self._make("initdb", "--no-sync", *arguments)
         self.start()
+
+    def copy(self, source: Server) -> None:
+        """Forget all that it has, and start as a standby of `source`, known to it as ``standby``."""
+        shutil.rmtree(self.data, ignore_errors=True)
+        self._make(
+            "pg_basebackup", "--no-sync", "--checkpoint=fast", f"--host={source.folder}", "--username=owner"
+        )
+        self._follow(source.folder)
+        (self.data / "standby.signal").touch()
+        self.start()
+
+    def _follow(self, folder: Path) -> None:
+        with (self.data / "postgresql.auto.conf").open("a") as settings:
+            settings.write(f"primary_conninfo = 'host={folder} user=owner application_name=standby'\n")
+
+    def _make(self, program: str, *arguments: str) -> None:
+        command = [str(_PROGRAMS / program), *arguments, "-D", str(self.data)]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd="/", **self._user)
 
     def start(self, *options: str) -> None:
         """Start it, and wait until it answers."""
         settings = [
-            f"-cunix_socket_directories={self._folder}",
+            f"-cunix_socket_directories={self.folder}",
             "-clisten_addresses=",
             "-cshared_buffers=16MB",
         ]
         settings += [f"-c{option}" for option in (*self._options, *options)]
-        with open(self._folder / "log", "ab") as log:
+        with open(self.folder / "log", "ab") as log:
             self._process = subprocess.Popen(
                 # It ends when this process does, however that ends.
                 [
@@ -66,7 +82,7 @@ class Server:
                     "QUIT",
                     _PROGRAMS / "postgres",
                     "-D",
-                    self._folder / "data",
+                    self.data,
                     *settings,
                 ],
                 stdout=log,
@@ -83,14 +99,43 @@ class Server:
             time.sleep(0.02)
 
     def kill(self) -> None:
-        """End it at once, with every connection, as ``kill -9`` of all of it does; nothing is written any more."""
+        """``kill -9`` all its processes: they say nothing to anybody, and write nothing any more."""
         assert self._process is not None
-        self._process.send_signal(signal.SIGQUIT)
+        # What is stopped makes no more children.
+        self._process.send_signal(signal.SIGSTOP)
+        for process in self._children():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+        self._process.kill()
         self._process.wait(_PATIENCE_SECONDS)
+
+    def stop(self) -> None:
+        """Let all its processes stand still: connections stay, and nobody answers."""
+        self._signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """Undo `stop`."""
+        self._signal(signal.SIGCONT)
+
+    def promote(self) -> None:
+        """Make a primary of a standby."""
+        assert self.ask("SELECT pg_promote()") == [(True,)]
+
+    def _signal(self, number: signal.Signals) -> None:
+        assert self._process is not None
+        self._process.send_signal(number)
+        for process in self._children():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, number)
+
+    def _children(self) -> list[int]:
+        assert self._process is not None
+        pid = self._process.pid
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
     def url(self, schema_name: str = "public") -> str:
         """What `Database` and libpq know it by."""
-        return f"host={self._folder} user=owner dbname=postgres options=-csearch_path={schema_name}"
+        return f"host={self.folder} user=owner dbname=postgres options=-csearch_path={schema_name}"
 
     def ask(self, sql: str, url: str | None = None) -> list[tuple[Any, ...]]:
         """The rows of a statement, which is committed."""
@@ -114,10 +159,10 @@ class Server:
         """Stop it and delete all that it kept."""
         if self._process is not None and self._process.poll() is None:
             self.kill()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def _log(self) -> str:
-        return (self._folder / "log").read_text(errors="replace")
+        return (self.folder / "log").read_text(errors="replace")
 
 
 @cache
