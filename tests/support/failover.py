@@ -27,6 +27,9 @@ class Pair:
         self.primary.ask("CREATE SCHEMA pair")
         url = f"host={self._folders} user=owner dbname=postgres options=-csearch_path=pair"
         schema.migrate(url)
+        [(end,)] = self.primary.ask("SELECT pg_current_wal_lsn()")
+        while self.standby.ask(f"SELECT pg_last_wal_replay_lsn() < '{end}'") == [(True,)]:
+            time.sleep(0.01)
         return url
 
     def fail_over(self, choose: random.Random) -> None:

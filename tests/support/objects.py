@@ -67,38 +67,64 @@ def _program(name: str) -> str:
     return found
 
 
-@contextlib.contextmanager
-def _running(command: Sequence[str], folder: Path, server: Server) -> Iterator[Server]:
-    import obstore
-    from obstore.store import S3Store
+class Process:
+    """An object store as a process that can be killed and started again on what it kept."""
 
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder)
-    try:
+    def __init__(self, command: Sequence[str], folder: Path, server: Server) -> None:
+        self.server = server
+        self._command = command
+        self._folder = folder
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it, and wait until it takes objects."""
+        import obstore
+        from obstore.store import S3Store
+
+        with (self._folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(self._command, stdout=log, stderr=log, cwd=self._folder)
         deadline = time.monotonic() + _START_SECONDS
         probe = S3Store(
             BUCKET,
             client_options={"allow_http": True},
             retry_config={"max_retries": 0},
-            **server.options(),  # type: ignore[arg-type]
+            **self.server.options(),  # type: ignore[arg-type]
         )
         while True:
             try:
-                obstore.put(probe, "started", b"")
-                break
+                obstore.put(probe, "started", b"started")
+                return
             except Exception:
-                assert process.poll() is None and time.monotonic() < deadline, (folder / "log").read_text()
+                assert self._process.poll() is None and time.monotonic() < deadline, self._log()
                 time.sleep(0.1)
-        yield server
-    finally:
-        # What it keeps goes with the test.
-        process.kill()
-        process.wait()
+
+    def kill(self) -> None:
+        """``kill -9`` it."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
+    def _log(self) -> str:
+        return (self._folder / "log").read_text()
 
 
 @contextlib.contextmanager
-def seaweedfs(folder: Path) -> Iterator[Server]:
+def _running(process: Process) -> Iterator[Server]:
+    try:
+        process.start()
+        yield process.server
+    finally:
+        # What it keeps goes with the test.
+        process.kill()
+
+
+def seaweedfs(folder: Path) -> contextlib.AbstractContextManager[Server]:
     """SeaweedFS, which honours what S3 promises."""
+    return _running(seaweedfs_process(folder))
+
+
+def seaweedfs_process(folder: Path) -> Process:
+    """The same, not started yet."""
     (folder / "data").mkdir(parents=True)
     credentials = [{"accessKey": "EPISODES", "secretKey": "episodes-secret"}]
     identity = {"name": "tests", "credentials": credentials, "actions": ["Admin", "Read", "Write", "List"]}
@@ -111,21 +137,20 @@ def seaweedfs(folder: Path) -> Iterator[Server]:
     command += ["-master.port", str(master), "-volume.port", str(volume), "-filer.port", str(filer)]
     for name, port in zip(("s3", "master", "volume", "filer"), grpc, strict=True):
         command.append(f"-{name}.port.grpc={port}")
+    # One that starts again looks for others for so long before it leads itself.
+    command += ["-master.electionTimeout", "1s", "-master.heartbeatInterval", "100ms"]
     command += ["-master.volumeSizeLimitMB", "64", "-master.telemetry=false", "-volume.max", "100"]
     uploads_url = f"http://127.0.0.1:{filer}/buckets/{BUCKET}/.uploads/?limit=100"
-    with _running(command, folder, Server(s3, uploads_url)) as server:
-        yield server
+    return Process(command, folder, Server(s3, uploads_url))
 
 
-@contextlib.contextmanager
-def rclone(folder: Path) -> Iterator[Server]:
+def rclone(folder: Path) -> contextlib.AbstractContextManager[Server]:
     """rclone before a folder: it honours no condition and no checksum."""
     (folder / "data" / BUCKET).mkdir(parents=True)
     (port,) = free_ports(1)
     command = [_program("rclone"), "serve", "s3", "data", "--addr", f"127.0.0.1:{port}"]
     command += ["--auth-key", "EPISODES,episodes-secret", "--vfs-cache-mode", "off", "--config", "/dev/null"]
-    with _running(command, folder, Server(port)) as server:
-        yield server
+    return _running(Process(command, folder, Server(port)))
 
 
 _KINDS: Final = {"seaweedfs": seaweedfs, "rclone": rclone}
