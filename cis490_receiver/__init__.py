@@ -116,6 +116,8 @@ def _create_app(settings: Settings, clock: Clock | None) -> Flask:
     tidy_quietly(resumables)
 
     app = Flask(__name__, static_folder=None)
+    # The place is in use as long as this is there.
+    app.extensions["cis490_receiver"] = backends
     # Every answer is ours, in JSON or, for browsers, a page.
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     app.url_map.merge_slashes = False

@@ -157,7 +157,15 @@ def test_a_command_starts_without_the_web_framework() -> None:
 
 
 #: What needs the extra `cluster`; a command may ask for the schema, in its function.
-OF_CLUSTER = {"postgres", "state.postgres", "index.postgres", "storage.postgres", "backends.cluster"}
+OF_CLUSTER = {
+    "postgres",
+    "state.postgres",
+    "index.postgres",
+    "storage.postgres",
+    "backends.cluster",
+    "backends.moving.cluster",
+    "backends.moving.ends",
+}
 
 
 def test_a_receiver_on_one_machine_needs_no_database_client() -> None:

@@ -10,7 +10,7 @@ from cis490_receiver.backends.local import open_local, use_local
 from cis490_receiver.config import Settings
 from cis490_receiver.errors import ConfigError
 
-__all__ = ["Backends", "open_backends", "use_backends"]
+__all__ = ["Backends", "needs_extra", "open_backends", "use_backends"]
 
 
 def open_backends(settings: Settings) -> Backends:
@@ -21,7 +21,7 @@ def open_backends(settings: Settings) -> Backends:
     """
     if not settings.is_cluster:
         return open_local(settings)
-    with _needs_extra():
+    with needs_extra():
         from cis490_receiver.backends.cluster import open_cluster
 
         return open_cluster(settings)
@@ -35,14 +35,19 @@ def use_backends(settings: Settings) -> Backends:
     """
     if not settings.is_cluster:
         return use_local(settings)
-    with _needs_extra():
+    with needs_extra():
         from cis490_receiver.backends.cluster import use_cluster
 
         return use_cluster(settings)
 
 
 @contextlib.contextmanager
-def _needs_extra() -> Iterator[None]:
+def needs_extra() -> Iterator[None]:
+    """Tell what to install where an import of the block needs it.
+
+    Raises:
+        ConfigError: the extra `cluster` is not there.
+    """
     try:
         yield
     except ModuleNotFoundError as exc:

@@ -12,7 +12,6 @@ from cis490_receiver.index.postgres.releases import PostgresReleases
 from cis490_receiver.index.postgres.replica import FOLDER as REPLICA_FOLDER
 from cis490_receiver.index.postgres.reports import PostgresReports
 from cis490_receiver.index.postgres.withdrawals import PostgresWithdrawals
-from cis490_receiver.postgres import schema
 from cis490_receiver.postgres.pool import Database
 from cis490_receiver.state.postgres.alerts import PostgresAlerts
 from cis490_receiver.state.postgres.gate_list import PostgresGateList
@@ -40,9 +39,10 @@ def open_cluster(settings: Settings) -> Backends:
     """What a receiver works with. The object store is not asked: while it is away, all else goes on.
 
     Raises:
-        ConfigError: the database cannot be used, or would lose commits, or data_dir cannot be written.
+        ConfigError: the database cannot be used, or would lose commits, or data_dir cannot be written, or everything is
+            on its way to another place or from there.
     """
-    schema.check(_url(settings))
+    ClusterPlace(settings.data_dir, _url(settings)).check_used()
     try:
         (settings.data_dir / REPLICA_FOLDER).mkdir(parents=True, exist_ok=True)
     except OSError as exc:

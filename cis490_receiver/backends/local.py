@@ -8,7 +8,7 @@ from typing import Final
 from cis490_receiver.backends.everything import Backends
 from cis490_receiver.config import Settings
 from cis490_receiver.errors import ConfigError
-from cis490_receiver.files import atomic
+from cis490_receiver.files import atomic, in_use
 from cis490_receiver.index.local import LocalIndex
 from cis490_receiver.index.rejections import RejectionFile
 from cis490_receiver.index.releases import ReleaseFolder
@@ -42,12 +42,15 @@ def open_local(settings: Settings) -> Backends:
     """What a receiver works with, made when absent.
 
     Raises:
-        ConfigError: something cannot be made, or not be written.
+        ConfigError: something cannot be made, or not be written, or everything was moved to another place.
     """
     folder = settings.data_dir
     store, index, reports = FilesystemStore(folder), LocalIndex(folder), _reports(settings)
+    place = DataFolder(folder)
     try:
         atomic.make_folder(folder)
+        in_use.prepare(folder)
+        place.use()
         store.prepare()
         FilesystemPartials(folder).prepare()
         index.prepare()
@@ -62,7 +65,7 @@ def open_local(settings: Settings) -> Backends:
             raise ConfigError(
                 f"health_dir is {settings.reports_folder}, which cannot be written ({exc.strerror}); name another"
             ) from exc
-    return _put_together(settings, store, index, reports)
+    return _put_together(settings, place, store, index, reports)
 
 
 def use_local(settings: Settings) -> Backends:
@@ -72,15 +75,20 @@ def use_local(settings: Settings) -> Backends:
         ConfigError: health_dir is a folder for other things.
     """
     folder = settings.data_dir
-    return _put_together(settings, FilesystemStore(folder), LocalIndex(folder), _reports(settings))
+    place, store = DataFolder(folder), FilesystemStore(folder)
+    return _put_together(settings, place, store, LocalIndex(folder), _reports(settings))
 
 
 def _put_together(
-    settings: Settings, store: FilesystemStore, index: LocalIndex, reports: ReportFolder | None
+    settings: Settings,
+    place: DataFolder,
+    store: FilesystemStore,
+    index: LocalIndex,
+    reports: ReportFolder | None,
 ) -> Backends:
     folder = settings.data_dir
     return Backends(
-        place=DataFolder(folder),
+        place=place,
         store=store,
         partials=FilesystemPartials(folder),
         inventory=FilesystemInventory(folder),

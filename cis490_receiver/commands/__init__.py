@@ -33,6 +33,7 @@ COMMANDS: Final = {
     "health-check": "Look at every host and the receiver; raise what is wrong.",
     "host": "Say that a host is gone for good; list the hosts.",
     "inspect": "Look at new episodes; withdraw what does not open.",
+    "migrate": "Move everything from a data folder to a cluster, or back.",
     "migrate-schema": "Make the database's tables what this version needs.",
     "mirror": "Keep a folder in step with a receiver's episodes.",
     "mute": "Raise nothing about a host for a while.",

@@ -57,6 +57,16 @@ class StoreUnavailable(StorageFailed):
     )
 
 
+class Moved(StorageFailed):
+    """Everything that the receivers of a cluster keep is on its way to another place, or went there."""
+
+    code = "moved"
+    default_message = "the receiver's data is being moved to another place; try again later"
+    what_to_do = (
+        "Keep the episode and send it again later; the maintainer starts the receiver where its data is."
+    )
+
+
 class EpisodeDamaged(ReceiverError):
     """What is stored is visibly not what was acknowledged. It stays as it is until somebody looks at it."""
 

@@ -88,6 +88,16 @@ class Generation:
         old_inode, new_inode = str(os.fstat(old).st_ino), str(os.fstat(new).st_ino)
         self._write({old_inode: self.of(old), new_inode: secrets.token_hex(16)})
 
+    def give(self, fd: int, generation: str) -> None:
+        """Note `generation` as that of the file open as `fd`, beside what is noted.
+
+        Raises:
+            OSError: it could not be noted.
+        """
+        inode = str(os.fstat(fd).st_ino)
+        others = {known: name for known, name in self._read().items() if known != inode}
+        self._write({**dict(list(others.items())[:1]), inode: generation})
+
     def _note(self, generations: Mapping[str, str]) -> None:
         """`_write`, for who has to go on in any case: on a broken disk the journal's lines come first."""
         try:

@@ -14,10 +14,11 @@ import itertools
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
+from cis490_receiver.errors import StorageFailed
 from cis490_receiver.files import atomic
 from cis490_receiver.files.lines import lines_backwards
 from cis490_receiver.index.token_bucket import TokenBucket
@@ -59,13 +60,27 @@ class RejectionFile:
             return
         path = self._path_for(rejection)
         try:
-            with atomic.locked_file(path) as fd:
-                if os.fstat(fd).st_size > self._generation_bytes:
-                    os.rename(path, previous_generation(path))
-            with atomic.locked_file(path) as fd:
-                atomic.write_all(fd, rejection.to_line())
+            self._append(path, rejection.to_line())
         except OSError as exc:
             log.error(event("rejection-lost", file=path.name, reason=exc.strerror))
+
+    def take_over(self, facts: Sequence[Rejection]) -> None:
+        """See `RejectionLog.take_over`."""
+        lines: dict[Path, list[bytes]] = {}
+        for fact in facts:
+            lines.setdefault(self._path_for(fact), []).append(fact.to_line())
+        try:
+            for path, of_one_kind in lines.items():
+                self._append(path, b"".join(of_one_kind))
+        except OSError as exc:
+            raise StorageFailed from exc
+
+    def _append(self, path: Path, lines: bytes) -> None:
+        with atomic.locked_file(path) as fd:
+            if os.fstat(fd).st_size > self._generation_bytes:
+                os.rename(path, previous_generation(path))
+        with atomic.locked_file(path) as fd:
+            atomic.write_all(fd, lines)
 
     def since(self, ns: int) -> Iterator[Rejection]:
         """See `RejectionLog.since`. A clock that was set back leaves older facts behind newer ones, so an old one

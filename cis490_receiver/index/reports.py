@@ -10,7 +10,7 @@ import json
 import logging
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
@@ -79,6 +79,15 @@ class ReportFolder:
             log.error(event(kind.code, doing="report", host=host_id, reason=exc.strerror))
             raise kind from exc
 
+    def take_over(self, report: Report, history: Sequence[PastReport]) -> None:
+        """See `ReportStore.take_over`."""
+        try:
+            atomic.replace_file(self._path(report.host_id), report.to_json())
+            atomic.replace_file(self._history_path(report.host_id), _lines_of(history))
+        except OSError as exc:
+            kind = StorageFull if exc.errno in atomic.NO_SPACE else StorageFailed
+            raise kind from exc
+
     def get(self, host_id: str) -> Report:
         """See `ReportStore.get`."""
         try:
@@ -140,8 +149,7 @@ class ReportFolder:
 
         def with_past() -> bytes:
             kept = [item for item in self.history(host_id) if item.received_at_ns >= horizon]
-            lines = [json.dumps(asdict(item)) + "\n" for item in [*kept, past][-HISTORY_LINES:]]
-            return "".join(lines).encode("ascii")
+            return _lines_of([*kept, past])
 
         atomic.replace_file(self._history_path(host_id), with_past)
 
@@ -150,6 +158,11 @@ class ReportFolder:
 
     def _history_path(self, host_id: str) -> Path:
         return self._history / f"{host_id}.jsonl"
+
+
+def _lines_of(history: Sequence[PastReport]) -> bytes:
+    lines = [json.dumps(asdict(item)) + "\n" for item in history[-HISTORY_LINES:]]
+    return "".join(lines).encode("ascii")
 
 
 def parse_past(line: bytes) -> PastReport | None:

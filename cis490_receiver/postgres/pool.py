@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, TypeVar
@@ -35,6 +36,8 @@ MAX_CONNECTIONS: Final = 8
 MAX_WAITING: Final = 256
 #: How long to wait for a connection that can be used, in seconds.
 PATIENCE_SECONDS: Final = 5.0
+#: What names of processes begin with, as ``pg_stat_activity`` shows them.
+PROGRAM: Final = "cis490-receiver"
 #: For how long a server that refuses is tried before it counts as away, in seconds.
 _TRYING_SECONDS: Final = 0.5
 #: See libpq, *Parameter Key Words*: a peer that is gone without a word is noticed within about 30 s, and one of several
@@ -47,7 +50,6 @@ _CONNECTING: Final[dict[str, Any]] = {
     "keepalives_count": 3,
     "tcp_user_timeout": 30_000,
     "target_session_attrs": "read-write",
-    "application_name": "cis490-receiver",
 }
 #: See PostgreSQL's documentation, *Client Connection Defaults* and *Connections and Authentication*.
 _SESSION: Final = {
@@ -164,7 +166,7 @@ class _Lender:
         self._pool = ConnectionPool(
             hosts.conninfo,
             connection_class=AnsweringConnection,
-            kwargs=_CONNECTING,
+            kwargs=_connecting(),
             min_size=0,
             max_size=connections,
             max_waiting=MAX_WAITING,
@@ -212,8 +214,17 @@ class _Lender:
             pass
 
 
+def name_of_process() -> str:
+    """What this process is called in ``pg_stat_activity``, where 63 bytes are shown."""
+    return f"{PROGRAM} {os.getpid()}@{socket.gethostname()}"[:63]
+
+
+def _connecting() -> dict[str, Any]:
+    return {**_CONNECTING, "application_name": name_of_process()}
+
+
 def _connect(hosts: Hosts) -> AnsweringConnection:
-    connection = AnsweringConnection.connect(hosts.conninfo(), **_CONNECTING)
+    connection = AnsweringConnection.connect(hosts.conninfo(), **_connecting())
     try:
         _configure(connection)
     except BaseException:

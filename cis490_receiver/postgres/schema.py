@@ -80,8 +80,11 @@ def migrate(url: str, role: str | None = None) -> list[Migration]:
         return missing
 
 
-def check(url: str) -> None:
-    """See whether a receiver may start on this database.
+def check(url: str) -> str | None:
+    """See whether this version can work with the database.
+
+    Returns:
+        Why the index takes nothing, in the words of who closed it; None when it is open.
 
     Raises:
         ConfigError: its schema is older or newer, or what it says is stored would not be; or it cannot be reached.
@@ -89,12 +92,14 @@ def check(url: str) -> None:
     with _connected(url) as connection:
         check_server(connection)
         applied = _applied(connection)
+        closed_for = _closed_for(connection) if applied == newest() else None
     _refuse_newer(applied)
     if applied < newest():
         raise ConfigError(
             f"database_url: the database has schema {applied}, and this receiver needs {newest()}; run: "
             "cis490-receiver migrate-schema"
         )
+    return closed_for
 
 
 def check_server(connection: psycopg.Connection[Any]) -> None:
@@ -132,6 +137,11 @@ def _applied(connection: psycopg.Connection[Any]) -> int:
         return 0
     row = connection.execute(b"SELECT coalesce(max(number), 0) FROM schema_migrations").fetchone()
     return int(row[0]) if row else 0
+
+
+def _closed_for(connection: psycopg.Connection[Any]) -> str | None:
+    row = connection.execute(b"SELECT closed_for FROM journal_head").fetchone()
+    return None if row is None else row[0]
 
 
 def _refuse_newer(applied: int) -> None:

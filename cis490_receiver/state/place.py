@@ -7,6 +7,8 @@ import pwd
 from pathlib import Path
 
 from cis490_receiver.errors import ConfigError
+from cis490_receiver.files.in_use import InUse
+from cis490_receiver.state import moving
 
 
 class DataFolder:
@@ -14,6 +16,7 @@ class DataFolder:
 
     def __init__(self, data_dir: Path) -> None:
         self._folder = data_dir
+        self._use: InUse | None = None
 
     @property
     def name(self) -> str:
@@ -21,22 +24,33 @@ class DataFolder:
         return str(self._folder)
 
     def check(self, command: str) -> None:
-        """See `Place.check`. What root writes in another user's folder, the receiver could not read."""
-        if not self._folder.is_dir():
-            raise ConfigError(
-                f"data_dir is {self._folder}, which is not a folder; start the receiver once, or name the folder that "
-                "it uses in data_dir or CIS490_DATA_DIR"
+        """See `Place.check`."""
+        check_access(self._folder, command)
+        self.use()
+
+    def use(self) -> None:
+        """Use it from here on, so that nobody moves it away meanwhile.
+
+        Raises:
+            ConfigError: it was moved away, or is being moved.
+        """
+        try:
+            self._use = InUse(self._folder)
+            moved = moving.read(self._folder)
+        except BlockingIOError:
+            error = ConfigError(
+                f"data_dir is {self._folder}, which `cis490-receiver migrate` is moving at this moment; wait for it"
             )
-        if not os.access(self._folder, os.R_OK | os.X_OK):
+            error.may_pass = True
+            raise error from None
+        except (OSError, ValueError) as exc:
             raise ConfigError(
-                f"data_dir is {self._folder}, which this user may not read; run this as the receiver's user"
-            )
-        owner = self._folder.stat().st_uid
-        if os.geteuid() == 0 and owner != 0:
-            raise ConfigError(
-                f"this is root, but {self._folder} belongs to user {_name_of(owner)}; run: "
-                f"sudo -u '{_name_of(owner)}' cis490-receiver {command}"
-            )
+                f"data_dir is {self._folder}, and its {moving.FILE_NAME} cannot be read ({exc}); everything may have "
+                "been moved to a cluster: find out before you delete that file"
+            ) from exc
+        if moved is not None and moved.is_closed:
+            option = "--to" if moved.state == "filling" else "--from"
+            raise ConfigError(f"data_dir is {self._folder}, {moved.told(f'{option} {self._folder}')}")
 
     def check_used(self) -> None:
         """See `Place.check_used`."""
@@ -49,6 +63,29 @@ class DataFolder:
     def has_index(self) -> bool:
         """See `Place.has_index`."""
         return (self._folder / "index.jsonl").exists()
+
+
+def check_access(folder: Path, command: str) -> None:
+    """See whether this user may work in `folder`. What root writes in another user's, the receiver could not read.
+
+    Raises:
+        ConfigError: it is none, or not ours to use.
+    """
+    if not folder.is_dir():
+        raise ConfigError(
+            f"data_dir is {folder}, which is not a folder; start the receiver once, or name the folder that it uses in "
+            "data_dir or CIS490_DATA_DIR"
+        )
+    if not os.access(folder, os.R_OK | os.X_OK):
+        raise ConfigError(
+            f"data_dir is {folder}, which this user may not read; run this as the receiver's user"
+        )
+    owner = folder.stat().st_uid
+    if os.geteuid() == 0 and owner != 0:
+        raise ConfigError(
+            f"this is root, but {folder} belongs to user {_name_of(owner)}; run: "
+            f"sudo -u '{_name_of(owner)}' cis490-receiver {command}"
+        )
 
 
 def _name_of(user: int) -> str:

@@ -51,6 +51,7 @@ REFUSALS: Final = (
     errors.BadArchive,
     errors.StorageFull,
     errors.StorageFailed,
+    errors.Moved,
     errors.EpisodeDamaged,
     errors.EpisodeBusy,
 )

@@ -41,6 +41,7 @@ _ENDS: Final = (
     errors.Conflict,
     errors.StorageFull,
     errors.StorageFailed,
+    errors.Moved,
     errors.EpisodeDamaged,
     errors.EpisodeBusy,
 )

@@ -65,8 +65,8 @@ def test_every_example_does_what_it_should(fleet: Receiver, tmp_path: Path) -> N
         "syslog_address": "",
     }
     environment = clean_environment(**settings) | {"PATH": f"{BIN}:{os.environ['PATH']}"}
-    # Serving goes on and on; a group shows the example of one below it; tests/postgres migrates a real database.
-    others = ((), ("serve",), ("host",), ("token",), ("migrate-schema",))
+    # Serving goes on and on; a group shows the example of one below it; tests/postgres and tests/cluster migrate.
+    others = ((), ("serve",), ("host",), ("token",), ("migrate",), ("migrate-schema",))
     running = [path for path in ALL if path not in others]
     # The list of commits and the token that others look at.
     running.sort(key=lambda path: path not in (("gate-refresh",), ("token", "add")))

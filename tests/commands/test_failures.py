@@ -25,6 +25,7 @@ IN_AN_EMPTY_FOLDER = {
     "health-check": (["health-check"], 2, "bad-configuration"),
     "host": (["host", "list"], 2, "bad-configuration"),
     "inspect": (["inspect"], 2, "bad-configuration"),
+    "migrate": (["migrate", "--from", "DIR"], 2, "bad-configuration"),
     "migrate-schema": (["migrate-schema"], 2, "bad-configuration"),
     "mirror": (["mirror", "http://127.0.0.1:9", "DIR"], 1, "mirror-failed"),
     "mute": (["mute", "h", "--for", "soon", "--why", "x"], 2, "bad-usage"),

@@ -196,6 +196,7 @@ IN_POSTGRES: Final = frozenset(
         "test_gate_list",
         "test_inspections",
         "test_marks",
+        "test_moving",
         "test_notes",
         "test_rejections",
         "test_renewal",

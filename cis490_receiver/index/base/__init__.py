@@ -241,6 +241,14 @@ class RejectionLog(Protocol):
         disk."""
         ...
 
+    def take_over(self, facts: Sequence[Rejection]) -> None:
+        """Note `facts` of another place, the oldest first, whatever their rate is. They need not be on stable storage.
+
+        Raises:
+            StorageFull, StorageFailed: some may be there and some not.
+        """
+        ...
+
     def since(self, ns: int) -> Iterator[Rejection]:
         """What was noted since `ns` (nanoseconds since the epoch), newest first, in each of its kinds: the
         authenticated, the repeats, the unauthenticated."""
@@ -273,6 +281,14 @@ class ReportStore(Protocol):
 
         Raises:
             StorageFull, StorageFailed: it could not be stored; the one before stands.
+        """
+        ...
+
+    def take_over(self, report: Report, history: Sequence[PastReport]) -> None:
+        """Make `report` of another place the latest one of its host, and `history` all of its history, as `put` does.
+
+        Raises:
+            StorageFull, StorageFailed: not all of it is there.
         """
         ...
 

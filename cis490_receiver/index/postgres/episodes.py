@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Final
 
 from cis490_receiver.clock import Clock
-from cis490_receiver.errors import StorageFailed, StorageFull
+from cis490_receiver.errors import Moved, StorageFailed, StorageFull
 from cis490_receiver.index.group_commit import GroupCommit
 from cis490_receiver.index.postgres.renewal import PostgresRenewal
 from cis490_receiver.index.postgres.replica import Replica
@@ -54,17 +54,20 @@ _FORGET_NOTES: Final = b"DELETE FROM uploading WHERE object_key = ANY(%s)"
 _LENGTHEN: Final = b"""
 WITH head AS (
     UPDATE journal_head SET end_offset = end_offset + %s, changed_at = greatest(changed_at, clock_timestamp())
-    RETURNING generation, end_offset - %s AS start
+    WHERE closed_for IS NULL RETURNING generation, end_offset - %s AS start
 )
 INSERT INTO journal (generation, line_offset, line)
 SELECT generation, start + place, line FROM head, unnest(%s::bigint[], %s::bytea[]) AS n (place, line)
 """
 _FIND: Final = "SELECT line FROM episodes WHERE host_id = %s AND episode_id = %s AND object_key IS NOT NULL"
+_IS_OPEN: Final = b"SELECT true FROM journal_head WHERE closed_for IS NULL"
 _STORED: Final = b"SELECT object_key FROM episodes WHERE object_key = ANY(%s)"
 
 
 @dataclass(frozen=True, slots=True)
-class _Record:
+class Record:
+    """A record, and the object of its bytes."""
+
     episode: Episode
     object_key: str
     #: Without its newline.
@@ -87,7 +90,7 @@ class PostgresIndex(CatalogQuestions):
             StorageFailed: the note is gone: the upload took longer than the collector waits.
         """
         try:
-            stored = self._group.submit(_Record(episode, placed, episode.to_line().rstrip(b"\n")))
+            stored = self._group.submit(Record(episode, placed, episode.to_line().rstrip(b"\n")))
         except (StorageFailed, StorageFull) as exc:
             log.error(event(exc.code, doing="append", host=episode.host_id, id=episode.episode_id))
             raise
@@ -96,12 +99,18 @@ class PostgresIndex(CatalogQuestions):
             raise StorageFailed("the upload took too long and was discarded; send it again")
         return stored
 
-    def _append(self, records: Sequence[_Record]) -> Sequence[bool | None]:
+    def _append(self, records: Sequence[Record]) -> Sequence[bool | None]:
         return self._database.repeat(lambda connection: _append(connection, records))
 
     def check_writable(self) -> None:
         """See `EpisodeIndex.check_writable`."""
-        self._database.repeat(write_something, commit_seconds=_CHECK_SECONDS)
+
+        def check(connection: Connection) -> None:
+            if connection.execute(_IS_OPEN).fetchone() is None:
+                raise Moved
+            write_something(connection)
+
+        self._database.repeat(check, commit_seconds=_CHECK_SECONDS)
 
     def make_durable(self) -> None:
         """See `EpisodeIndex.make_durable`."""
@@ -123,10 +132,10 @@ class PostgresIndex(CatalogQuestions):
         return super().withdrawals_state()
 
 
-def _append(connection: Connection, records: Sequence[_Record]) -> list[bool | None]:
+def _append(connection: Connection, records: Sequence[Record]) -> list[bool | None]:
     """For each of `records` whether it is there now; None where its upload is not noted."""
     keys = [record.object_key for record in records]
-    noted = {row[0] for row in connection.execute(_NOTED, (keys,))}
+    noted = lock_notes(connection, keys)
     won = _insert(connection, [record for record in records if record.object_key in noted])
     if len(noted) < len(set(keys)):
         # Of a transaction whose end was not known: what is there was seen, and is to be made safe.
@@ -135,8 +144,29 @@ def _append(connection: Connection, records: Sequence[_Record]) -> list[bool | N
     return [True if key in won else False if key in noted else None for key in keys]
 
 
-def _insert(connection: Connection, records: Sequence[_Record]) -> set[str]:
-    """Make episodes of those whose names are free; gives their objects."""
+def lock_notes(connection: Connection, object_keys: Sequence[str]) -> set[str]:
+    """Those of `object_keys` that are noted, and are nobody else's until the transaction ends."""
+    return {row[0] for row in connection.execute(_NOTED, (list(object_keys),))}
+
+
+def _insert(connection: Connection, records: Sequence[Record]) -> set[str]:
+    """Make episodes of those whose names are free, with their lines; gives their objects.
+
+    Raises:
+        Moved: the index takes no line.
+    """
+    won = make_episodes(connection, records)
+    if won:
+        lines = [record.line for record in records if record.object_key in won]
+        places = list(itertools.accumulate((len(line) + 1 for line in lines), initial=0))
+        values = (places[-1], places[-1], places[:-1], lines)
+        if connection.execute(_LENGTHEN, values).rowcount != len(lines):
+            raise Moved
+    return won
+
+
+def make_episodes(connection: Connection, records: Sequence[Record]) -> set[str]:
+    """Make episodes of those of `records` whose names are free, in the place of their notes; gives their objects."""
     # Two of one name at once: PostgreSQL refuses to touch a row twice in one statement.
     first = list({record.episode.key: record for record in reversed(records)}.values())
     if not first:
@@ -152,8 +182,5 @@ def _insert(connection: Connection, records: Sequence[_Record]) -> set[str]:
     ]
     won = {row[0] for row in connection.execute(_INSERT, columns)}
     if won:
-        lines = [record.line for record in records if record.object_key in won]
-        places = list(itertools.accumulate((len(line) + 1 for line in lines), initial=0))
         connection.execute(_FORGET_NOTES, (list(won),))
-        connection.execute(_LENGTHEN, (places[-1], places[-1], places[:-1], lines))
     return won

@@ -10,7 +10,7 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from cis490_receiver.errors import StorageFailed, StorageFull
@@ -34,6 +34,7 @@ UNAUTHENTICATED_BURST: Final = 50.0
 #: How long nothing is tried after something failed, in seconds.
 REST_SECONDS: Final = 5.0
 _BATCH: Final = 1000
+_INSERT: Final = b"INSERT INTO rejections (kind, received_at_ns, line) VALUES (%s, %s, %s)"
 
 
 class PostgresRejections:
@@ -65,6 +66,11 @@ class PostgresRejections:
             self._rests_until = self._monotonic() + REST_SECONDS
             log.error(event("rejection-lost", file="database", reason=exc.reason))
 
+    def take_over(self, facts: Sequence[Rejection]) -> None:
+        """See `RejectionLog.take_over`."""
+        with self._database.transaction() as connection, connection.cursor() as cursor:
+            cursor.executemany(_INSERT, [_row(fact) for fact in facts])
+
     def since(self, ns: int) -> Iterator[Rejection]:
         """See `RejectionLog.since`."""
         for kind in KINDS:
@@ -83,10 +89,7 @@ class PostgresRejections:
         with self._database.transaction() as connection:
             connection.execute(b"SET LOCAL synchronous_commit = off")
             connection.execute(b"SET LOCAL statement_timeout = '1s'")
-            connection.execute(
-                b"INSERT INTO rejections (kind, received_at_ns, line) VALUES (%s, %s, %s)",
-                (kind, rejection.received_at_ns, rejection.to_line().decode("ascii")),
-            )
+            connection.execute(_INSERT, _row(rejection))
             if self._is_time_to_trim(kind):
                 connection.execute(
                     b"DELETE FROM rejections WHERE kind = %s AND number <= (SELECT number FROM rejections"
@@ -98,6 +101,10 @@ class PostgresRejections:
         with self._lock:
             self._written[kind] += 1
             return self._written[kind] % min(_TRIM_EVERY, self._most) == 0
+
+
+def _row(rejection: Rejection) -> tuple[str, int, str]:
+    return _kind_of(rejection), rejection.received_at_ns, rejection.to_line().decode("ascii")
 
 
 def _kind_of(rejection: Rejection) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any, Final
 
@@ -46,15 +46,19 @@ class PostgresReports:
         try:
             with self._database.transaction() as connection:
                 # This row is locked from here on, so that the history has the order of the reports.
-                connection.execute(
-                    b"INSERT INTO reports VALUES (%s, %s)"
-                    b" ON CONFLICT (host_id) DO UPDATE SET report = excluded.report",
-                    (host_id, report.to_json().decode("ascii").strip()),
-                )
+                _put(connection, report)
                 _note(connection, host_id, past)
         except (StorageFailed, StorageFull) as exc:
             log.error(event(exc.code, doing="report", host=host_id, reason=exc.reason))
             raise
+
+    def take_over(self, report: Report, history: Sequence[PastReport]) -> None:
+        """See `ReportStore.take_over`."""
+        with self._database.transaction() as connection:
+            _put(connection, report)
+            connection.execute(b"DELETE FROM past_reports WHERE host_id = %s", (report.host_id,))
+            for past in history:
+                _note(connection, report.host_id, past)
 
     def get(self, host_id: str) -> Report:
         """See `ReportStore.get`.
@@ -95,6 +99,13 @@ class PostgresReports:
         """See `ReportStore.all`."""
         for text in self.all_json():
             yield Report.from_json(text)
+
+
+def _put(connection: Connection, report: Report) -> None:
+    connection.execute(
+        b"INSERT INTO reports VALUES (%s, %s) ON CONFLICT (host_id) DO UPDATE SET report = excluded.report",
+        (report.host_id, report.to_json().decode("ascii").strip()),
+    )
 
 
 def _note(connection: Connection, host_id: str, past: PastReport) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from cis490_receiver.errors import ConfigError
 from cis490_receiver.postgres import schema
-from cis490_receiver.state.place import DataFolder
+from cis490_receiver.state.base.moving import Moving
+from cis490_receiver.state.place import check_access
 
 
 class ClusterPlace:
@@ -23,15 +25,23 @@ class ClusterPlace:
     def check(self, command: str) -> None:
         """See `Place.check`. A machine without a receiver has no folder, and one is made."""
         if self._data_dir.exists():
-            DataFolder(self._data_dir).check(command)
+            check_access(self._data_dir, command)
 
     def check_used(self) -> None:
         """See `Place.check_used`.
 
         Raises:
-            ConfigError: the database cannot be used.
+            ConfigError: the database cannot be used, or everything is on its way to another place or from there.
         """
-        schema.check(self._url)
+        closed_for = schema.check(self._url)
+        if closed_for is None:
+            return
+        try:
+            moving = Moving.from_json(closed_for.encode())
+        except ValueError:
+            raise ConfigError(f"database_url: the cluster is closed: {closed_for}") from None
+        option = "--from" if moving.state == "filling" else "--to"
+        raise ConfigError(f"database_url names a cluster {moving.told(f'{option} {moving.folder}')}")
 
     def has_index(self) -> bool:
         """See `Place.has_index`: the tables have one from the beginning."""
