@@ -44,6 +44,7 @@ def per_second(servers: list[Server], size_bytes: int, seconds: float, prefix: s
             connections,
             size_bytes,
             digest(size_bytes),
+            requests=0,
             seconds=seconds,
         )
         return drive(job).per_second

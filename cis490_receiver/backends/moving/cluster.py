@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
 
 from cis490_receiver.backends.cluster import use_cluster
 from cis490_receiver.backends.everything import Backends
@@ -127,9 +128,13 @@ class ClusterDestination(_Cluster):
         """See `Destination.add_lines`."""
         self._index.add(self._index.number_of(generation), start, text)
 
+    def known(self, episodes: Sequence[Episode]) -> AbstractSet[Episode]:
+        """See `Destination.known`: they were verified when they came."""
+        return self._index.those_there(episodes)
+
     def has(self, episode: Episode) -> bool:
-        """See `Destination.has`: they were verified when they came."""
-        return self._index.object_of(episode) is not None
+        """See `Destination.has`."""
+        return episode in self._index.those_there([episode])
 
     def keep(self, episode: Episode, line: bytes, placed: str) -> bool:
         """See `Destination.keep`."""

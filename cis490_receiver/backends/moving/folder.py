@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -168,6 +169,10 @@ class FolderDestination:
     def _lines(self) -> Iterator[int]:
         with atomic.locked_file(self._folder / _LINES_NAME) as fd:
             yield fd
+
+    def known(self, episodes: Sequence[Episode]) -> AbstractSet[Episode]:
+        """See `Destination.known`: none, as nothing but its bytes tells what a file is."""
+        return frozenset()
 
     def has(self, episode: Episode) -> bool:
         """See `Destination.has`: they are read."""

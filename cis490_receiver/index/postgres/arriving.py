@@ -31,6 +31,10 @@ _LINES: Final = """
 SELECT line_offset, line FROM journal WHERE generation = %s AND line_offset >= %s AND line_offset < %s
 ORDER BY line_offset LIMIT %s
 """
+_THERE: Final = """
+SELECT host_id, episode_id, sha256, size_bytes FROM unnest(%s::text[], %s::text[]) AS asked (host_id, episode_id)
+JOIN episodes USING (host_id, episode_id) WHERE object_key IS NOT NULL
+"""
 _IN_FORCE: Final = b"""
 UPDATE journal_head SET generation = %s, name = %s, end_offset = %s, closed_for = NULL,
     changed_at = greatest(changed_at, clock_timestamp())
@@ -118,14 +122,16 @@ class ArrivingIndex:
                 raise StorageFailed(f"the database has no line at the offset {start} of the index")
             yield b"".join(pieces)
 
-    def object_of(self, episode: Episode) -> str | None:
-        """The object of `episode`, if it is there with these bytes."""
-        rows = self._database.read(
-            "SELECT object_key FROM episodes"
-            " WHERE host_id = %s AND episode_id = %s AND sha256 = %s AND size_bytes = %s",
-            (episode.host_id, episode.episode_id, episode.sha256, episode.size_bytes),
+    def those_there(self, episodes: Sequence[Episode]) -> set[Episode]:
+        """Those of `episodes` that are there with these bytes."""
+        columns = (
+            [episode.host_id for episode in episodes],
+            [episode.episode_id for episode in episodes],
         )
-        return rows[0][0] if rows else None
+        found = {
+            (host, name, digest, size) for host, name, digest, size in self._database.read(_THERE, columns)
+        }
+        return {one for one in episodes if (one.host_id, one.episode_id, one.sha256, one.size_bytes) in found}
 
     def keep(self, episode: Episode, line: bytes, object_key: str) -> bool:
         """Make an episode of an object whose upload is noted; False when there is another one of the name, or the

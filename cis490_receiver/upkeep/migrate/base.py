@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Protocol
 
 from cis490_receiver.index.base import EpisodeIndex, RejectionLog, ReportStore, WithdrawalLog
@@ -135,6 +136,10 @@ class Destination(Protocol):
 
     def add_lines(self, generation: str, start: int, text: bytes) -> None:
         """Add whole lines at the offset `start`, where the last ones ended."""
+        ...
+
+    def known(self, episodes: Sequence[Episode]) -> AbstractSet[Episode]:
+        """Those of `episodes` of which it is known without a look at their bytes that these are there."""
         ...
 
     def has(self, episode: Episode) -> bool:

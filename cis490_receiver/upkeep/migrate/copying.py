@@ -190,14 +190,19 @@ class Copying:
                 # Not a record, and copied as it is.
                 continue
         last = {episode.key: episode for episode in lines}
-        chosen = list(last.values())
+        known = self._destination.known(list(last.values()))
+        passed_bytes = sum(episode.size_bytes for episode in known)
+        self._progress.advance(passed_bytes)
+        self._passed_bytes += passed_bytes
+        chosen = [episode for episode in last.values() if episode not in known]
         outcomes = list(pool.map(self._copy, chosen, [lines[episode] for episode in chosen]))
         for episode, outcome in zip(chosen, outcomes, strict=True):
             self._passed_bytes += episode.size_bytes
             if outcome.copied:
                 self.episodes += 1
                 self.size_bytes += episode.size_bytes
-        self._say_left({episode.key: outcome.why for episode, outcome in zip(chosen, outcomes, strict=True)})
+        reasons = {episode.key: outcome.why for episode, outcome in zip(chosen, outcomes, strict=True)}
+        self._say_left(reasons | dict.fromkeys(episode.key for episode in known))
 
     def _say_left(self, reasons: Mapping[EpisodeKey, str | None]) -> None:
         changed = dict(self._left)
