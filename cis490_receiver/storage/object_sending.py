@@ -30,7 +30,12 @@ class _Cut(Exception):
 
 
 class ObjectWriter:
-    """Hashes a body and sends it to `object_key`. One thread at a time may use it."""
+    """Hashes a body and sends it to `object_key`. One thread at a time may use it.
+
+    Attributes:
+        size_bytes: how many bytes were committed.
+        may_come: whether the object may appear yet, since it is not known what became of the request for it.
+    """
 
     def __init__(self, client: ObjectClient, object_key: str) -> None:
         self._client = client
@@ -41,6 +46,7 @@ class ObjectWriter:
         self._filled = 0
         self._sender: _Sender | None = None
         self._is_sent = False
+        self.may_come = False
         self.size_bytes = 0
 
     @property
@@ -100,6 +106,7 @@ class ObjectWriter:
         if self._is_sent:
             return
         last = memoryview(self._part)[: self._filled]
+        self.may_come = True
         if self._sender is None:
             answered = self._client.put_small(self._object_key, last)
             expected = hashlib.md5(last, usedforsecurity=False).hexdigest()
@@ -110,6 +117,7 @@ class ObjectWriter:
             expected = self._sender.expected_tag()
         self._part = bytearray()
         self._filled = 0
+        self.may_come = False
         _check(self._client, self._object_key, self.size_bytes, answered, expected, self.hexdigest)
         self._is_sent = True
 

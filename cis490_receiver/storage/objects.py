@@ -164,10 +164,12 @@ class IncomingObject:
         return self._object_key
 
     def discard(self) -> None:
-        """See `Incoming.discard`. The note goes first, and nothing is deleted of which an episode was made or can still
-        come."""
-        if self._placements.release(self._object_key):
+        """See `Incoming.discard`. The upload is given up first, and nothing is deleted of which an episode was made or
+        can still come. What may appear later is the collector's."""
+        if self._placements.give_up(self._object_key):
             self._client.delete(self._object_key)
+            if not self._writer.may_come:
+                self._placements.forget([self._object_key])
         self._is_settled = True
 
     def settle(self) -> None:
@@ -176,7 +178,7 @@ class IncomingObject:
 
     def close(self) -> None:
         """Discard what did not become an episode. Where that is not known, as when the answer to a commit was lost,
-        taking the note away decides it. What could not be discarded is left to the collector: it makes no answer
+        giving the upload up decides it. What could not be discarded is left to the collector: it makes no answer
         worse."""
         self._writer.close()
         if self._is_settled:

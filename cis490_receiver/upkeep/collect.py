@@ -1,7 +1,8 @@
 """Take away what uploads, and makers of releases, left behind in an object store: their notes and their objects.
 
-The note goes first (`storage.base.placements`). Whatever happens after that, nobody can make an episode of the object;
-an object whose note is gone and that could not be deleted is found by `orphans`.
+An upload is given up first (`storage.base.placements`). Whatever happens after that, nobody can make an episode of its
+object. Its note stays until the object was deleted once more, long after: a writer may have been under way, and been
+killed before it could discard what it sent.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ _CHUNK: Final = 500
 
 @dataclass(frozen=True, slots=True)
 class Collected:
-    """What was done: how many objects were deleted, and how many notes went whose object could not be."""
+    """What was done: how many objects were deleted, and how many could not be, which the next run tries again."""
 
     deleted: int
     failed: int
@@ -40,25 +41,32 @@ def collect(objects: Objects, placements: Placements, *, before_ns: int) -> Coll
         objects: where the objects are.
         placements: what is known of them.
         before_ns: nanoseconds since the epoch, longer ago than the longest upload takes. A writer that is slower
-            still finds its note gone and fails, so that its sender sends it again.
+            still fails, so that its sender sends it again.
 
     Raises:
-        StorageFailed: the notes cannot be read, or not be taken away.
+        StorageFailed: the notes cannot be read, or not be changed.
     """
+    again = list(placements.given_up(before_ns))
     deleted = failed = 0
-    for object_key in placements.abandoned(before_ns):
-        if not placements.release(object_key):
-            # Its writer was not dead, and has made an episode of it.
-            continue
-        try:
-            objects.delete(object_key)
-        except StorageFailed as exc:
+    for object_key in placements.give_up_old(before_ns):
+        if _is_deleted(objects, object_key):
+            deleted += 1
+            log.info(event("discarded-upload", file=object_key))
+        else:
             failed += 1
-            log.error(event("orphan-left", file=object_key, reason=exc.reason.partition("\n")[0]))
-            continue
-        deleted += 1
-        log.info(event("discarded-upload", file=object_key))
-    return Collected(deleted, failed)
+    # What a writer sent that was under way when it was given up, and was killed before it could discard it.
+    gone = [object_key for object_key in again if _is_deleted(objects, object_key)]
+    placements.forget(gone)
+    return Collected(deleted, failed + len(again) - len(gone))
+
+
+def _is_deleted(objects: Objects, object_key: str) -> bool:
+    try:
+        objects.delete(object_key)
+    except StorageFailed as exc:
+        log.error(event("orphan-left", file=object_key, reason=exc.reason.partition("\n")[0]))
+        return False
+    return True
 
 
 def collect_pieces(objects: Objects, pieces: Noted, *, older_than_seconds: float) -> Collected:
@@ -99,11 +107,8 @@ def collect_tables(
 def _collect_garbage(objects: Objects, noted: Noted, older_than_seconds: float, told_as: str) -> Collected:
     deleted = failed = 0
     for object_key in noted.garbage(older_than_seconds=older_than_seconds):
-        try:
-            objects.delete(object_key)
-        except StorageFailed as exc:
+        if not _is_deleted(objects, object_key):
             failed += 1
-            log.error(event("orphan-left", file=object_key, reason=exc.reason.partition("\n")[0]))
             continue
         noted.forget([object_key])
         deleted += 1

@@ -113,8 +113,11 @@ def test_a_receiver_can_keep_the_index(receiver: str, tmp_path: Path) -> None:
         assert index.append(record(number))
     placements = index.placements
     assert placements.confirm(key(1)) is not None and index.count(Filters()) == 3
-    placements.register(key(5), "not-an-episode")
-    assert list(placements.abandoned(1 << 62)) == ["not-an-episode"] and placements.release("not-an-episode")
+    for name in ("slow", "not-an-episode"):
+        placements.register(key(5), name)
+    assert sorted(placements.give_up_old(1 << 62)) == ["not-an-episode", "slow"]
+    placements.forget(["slow"])
+    assert list(placements.given_up(1 << 62)) == ["not-an-episode"] and placements.give_up("not-an-episode")
     found = placements.find(key(0))
     assert found is not None and placements.set_aside(key(0), found.object_key)
     renewal = index.renewal(SystemClock())

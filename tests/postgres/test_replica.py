@@ -77,21 +77,21 @@ def test_a_database_that_went_back_in_time_is_another_generation(url: str, tmp_p
 def test_an_upload_whose_note_was_collected_is_no_episode(url: str, tmp_path: Path) -> None:
     index = NotedIndex(tmp_path, database_of(url))
     index.placements.register(key(1), "an-object")
-    assert index.placements.release("an-object")
+    assert index.placements.give_up("an-object")
     with pytest.raises(StorageFailed, match="took too long"):
         index.append(record(1), "an-object")
     assert index.find(key(1)) is None and lines(index)[0] == b""
     # What is stored is stored, however often it is said.
     index.placements.register(key(2), "object-2")
     assert index.append(record(2), "object-2") and index.append(record(2), "object-2")
-    assert not index.placements.release("object-2")
+    assert not index.placements.give_up("object-2")
     assert not index.append(record(2)) and lines(index)[0] == record(2).to_line()
     placement = index.placements.confirm(key(2))
     assert placement is not None
     assert (placement.sha256, placement.size_bytes) == (sha256(content(2)), len(content(2)))
     # Put aside, the name is free, and what was put aside is nobody's to delete.
     assert index.placements.set_aside(key(2), "object-2")
-    assert not index.placements.release("object-2")
+    assert not index.placements.give_up("object-2")
     assert index.placements.unknown(["object-2", "nobody-knows"]) == {"nobody-knows"}
     assert index.append(record(2)) and index.count(Filters()) == 1
 

@@ -178,6 +178,7 @@ class KnownPlacements:
 
     at_ns: int = 0
     notes: dict[str, tuple[EpisodeKey, int]] = field(default_factory=dict)
+    dead: dict[str, int] = field(default_factory=dict)
     episodes: dict[EpisodeKey, Placement] = field(default_factory=dict)
     aside: set[str] = field(default_factory=set)
     _lock: Any = field(default_factory=threading.Lock)
@@ -188,6 +189,8 @@ class KnownPlacements:
         with self._lock:
             if key in self.episodes:
                 return False
+            if placement.object_key in self.dead:
+                raise KeyError(placement.object_key)
             del self.notes[placement.object_key]
             self.episodes[key] = placement
             return True
@@ -200,9 +203,10 @@ class KnownPlacements:
     def now_ns(self) -> int:
         return self.at_ns
 
-    def release(self, object_key: str) -> bool:
+    def give_up(self, object_key: str) -> bool:
         with self._lock:
-            if self.notes.pop(object_key, None) is not None:
+            if object_key in self.notes:
+                self.dead.setdefault(object_key, self.at_ns)
                 return True
             return object_key not in {found.object_key for found in self.episodes.values()} | self.aside
 
@@ -221,9 +225,22 @@ class KnownPlacements:
             self.aside.add(object_key)
             return True
 
-    def abandoned(self, before_ns: int) -> Iterator[str]:
+    def give_up_old(self, before_ns: int) -> Iterator[str]:
         with self._lock:
-            return iter([name for name, (_, noted_ns) in self.notes.items() if noted_ns < before_ns])
+            found = [name for name, (_, noted_ns) in self.notes.items() if noted_ns < before_ns]
+            found = [name for name in found if name not in self.dead]
+            self.dead |= dict.fromkeys(found, self.at_ns)
+            return iter(found)
+
+    def given_up(self, before_ns: int) -> Iterator[str]:
+        with self._lock:
+            return iter([name for name, at_ns in self.dead.items() if at_ns < before_ns])
+
+    def forget(self, object_keys: Sequence[str]) -> None:
+        with self._lock:
+            for name in object_keys:
+                if self.dead.pop(name, None) is not None:
+                    self.notes.pop(name, None)
 
     def unknown(self, object_keys: Sequence[str]) -> set[str]:
         with self._lock:

@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 _CHECK_SECONDS: Final = 3.0
 #: All in the order of their names, so that two transactions never wait for each other.
 _NOTED: Final = b"""
-SELECT object_key FROM uploading WHERE object_key = ANY(%s) ORDER BY object_key FOR UPDATE
+SELECT object_key FROM uploading WHERE object_key = ANY(%s) AND given_up_at IS NULL ORDER BY object_key FOR UPDATE
 """
 _INSERT: Final = b"""
 INSERT INTO episodes AS e (host_id, episode_id, object_key, size_bytes, sha256, received_at_ns, line)

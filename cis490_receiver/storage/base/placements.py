@@ -2,8 +2,8 @@
 
 An upload is noted before its first byte, under an object's name that no other upload has. The record of the episode
 takes the place of that note, in one step of the index (`index.base.EpisodeIndex.append`): so an object is an episode,
-an upload under way or garbage, and who deletes garbage takes the note away first. A writer that was slower than
-anybody's patience finds its note gone, and cannot make an episode of an object that is being deleted.
+an upload under way or garbage, and who deletes garbage gives the upload up first. A writer that was slower than
+anybody's patience finds that, and cannot make an episode of an object that is being deleted.
 """
 
 from __future__ import annotations
@@ -82,8 +82,8 @@ class Placements(Protocol):
         """Note, durably, that an upload of `key` is about to write the object `object_key`."""
         ...
 
-    def release(self, object_key: str) -> bool:
-        """Take the note of an upload away, durably.
+    def give_up(self, object_key: str) -> bool:
+        """Give one upload up, durably, for who makes it. Its note stays.
 
         Returns:
             True when no episode can come of the object any more, and it may be deleted. False when it may not: it is an
@@ -104,9 +104,18 @@ class Placements(Protocol):
         object of `key`. Its object stays."""
         ...
 
-    def abandoned(self, before_ns: int) -> Iterator[str]:
-        """The objects of uploads that were noted before `before_ns` (nanoseconds since the epoch, by the clock of
-        the place itself) and are noted still."""
+    def give_up_old(self, before_ns: int) -> Iterator[str]:
+        """Let no episode come of the uploads that were noted before `before_ns` (nanoseconds since the epoch, by the
+        clock of the place itself) and are noted still, durably; gives their objects. Their notes stay, as a writer
+        may be under way."""
+        ...
+
+    def given_up(self, before_ns: int) -> Iterator[str]:
+        """The objects of those that were given up before `before_ns`."""
+        ...
+
+    def forget(self, object_keys: Sequence[str]) -> None:
+        """Take away the notes of uploads that were given up."""
         ...
 
     def unknown(self, object_keys: Sequence[str]) -> AbstractSet[str]:

@@ -17,6 +17,20 @@ _FIND: Final = """
 SELECT object_key, size_bytes, sha256, received_at_ns FROM episodes
 WHERE host_id = %s AND episode_id = %s AND object_key IS NOT NULL
 """
+_GIVE_UP_ONE: Final = b"""
+UPDATE uploading SET given_up_at = coalesce(given_up_at, clock_timestamp()) WHERE object_key = %s
+"""
+_GIVE_UP: Final = """
+UPDATE uploading SET given_up_at = clock_timestamp() WHERE given_up_at IS NULL AND object_key IN (
+    SELECT object_key FROM uploading WHERE noted_at < to_timestamp(%s / 1e9) AND given_up_at IS NULL
+    ORDER BY object_key LIMIT %s
+)
+RETURNING object_key
+"""
+_GIVEN_UP: Final = """
+SELECT object_key FROM uploading WHERE given_up_at < to_timestamp(%s / 1e9) AND object_key > %s
+ORDER BY object_key LIMIT %s
+"""
 
 
 class PostgresPlacements:
@@ -36,19 +50,18 @@ class PostgresPlacements:
             (object_key, key.host_id, key.episode_id),
         )
 
-    def release(self, object_key: str) -> bool:
-        """See `Placements.release`. What was done by a try whose end is not known is told as done."""
+    def give_up(self, object_key: str) -> bool:
+        """See `Placements.give_up`. What was done by a try whose end is not known is told as done."""
 
-        def release(connection: Connection) -> bool:
+        def give_up(connection: Connection) -> bool:
             # Whoever makes an episode of it has the note locked.
-            gone = connection.execute(b"DELETE FROM uploading WHERE object_key = %s", (object_key,)).rowcount
-            if gone:
+            if connection.execute(_GIVE_UP_ONE, (object_key,)).rowcount:
                 return True
             # A statement of its own, so that it sees what the one before waited for.
             write_something(connection)
             return not _is_kept(connection, object_key)
 
-        return self._database.repeat(release)
+        return self._database.repeat(give_up)
 
     def find(self, key: EpisodeKey) -> Placement | None:
         """See `Placements.find`."""
@@ -86,16 +99,24 @@ class PostgresPlacements:
 
         return self._database.repeat(set_aside)
 
-    def abandoned(self, before_ns: int) -> Iterator[str]:
-        """See `Placements.abandoned`."""
+    def give_up_old(self, before_ns: int) -> Iterator[str]:
+        """See `Placements.give_up_old`. Whoever makes an episode of one has its note locked."""
+        while rows := self._database.write(_GIVE_UP, (before_ns, _BATCH)):
+            yield from (row[0] for row in rows)
+
+    def given_up(self, before_ns: int) -> Iterator[str]:
+        """See `Placements.given_up`."""
         after = ""
-        while rows := self._database.read(
-            "SELECT object_key FROM uploading WHERE noted_at < to_timestamp(%s / 1e9) AND object_key > %s"
-            " ORDER BY object_key LIMIT %s",
-            (before_ns, after, _BATCH),
-        ):
+        while rows := self._database.read(_GIVEN_UP, (before_ns, after, _BATCH)):
             yield from (row[0] for row in rows)
             after = rows[-1][0]
+
+    def forget(self, object_keys: Sequence[str]) -> None:
+        """See `Placements.forget`."""
+        self._database.write(
+            "DELETE FROM uploading WHERE object_key = ANY(%s) AND given_up_at IS NOT NULL",
+            (list(object_keys),),
+        )
 
     def unknown(self, object_keys: Sequence[str]) -> AbstractSet[str]:
         """See `Placements.unknown`."""
