@@ -25,14 +25,20 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: The longest one request may take, and how long and how often it is tried again, in seconds and times.
+#: The longest that a request with a part of an object may take, in seconds, and one with little or nothing in it; and
+#: how long and how often it is tried again.
 REQUEST_SECONDS: Final = 60
+QUICK_SECONDS: Final = 10
 CONNECT_SECONDS: Final = 5
 RETRY_SECONDS: Final = 20
 RETRIES: Final = 3
+#: How much `put_small` takes for little, in bytes.
+QUICK_BYTES: Final = 1 << 20
 
 #: What obstore says of an answer that it takes for a failure.
 _STATUS: Final = re.compile(r"non-2xx status code: ([0-9]{3})")
+#: Refusals of one upload in parts, of which the store forgot what it had (Amazon S3 API, *Error responses*).
+_FORGOTTEN: Final = re.compile(r"<Code>(?:NoSuchUpload|InvalidPart)</Code>")
 #: How the name of an upload's object ends.
 _UPLOAD: Final = re.compile(r"/[0-9a-f]{32}\Z")
 #: What obstore says of a server that answers a range with 200.
@@ -72,20 +78,30 @@ class ObjectClient:
     def __init__(self, config: ObjectsConfig) -> None:
         self.config = config
         self._lock = threading.Lock()
-        self._made: tuple[int, S3Store] | None = None
+        self._made: tuple[int, S3Store, S3Store] | None = None
 
     @property
     def store(self) -> S3Store:
-        """Obstore's client of this process."""
+        """Obstore's client of this process, for what moves bytes."""
+        return self._clients()[1]
+
+    @property
+    def _quick(self) -> S3Store:
+        """The same for what moves few or none, which a store that hangs does not hold up for so long."""
+        return self._clients()[2]
+
+    def _clients(self) -> tuple[int, S3Store, S3Store]:
         made = self._made
         if made is None or made[0] != os.getpid():
             with self._lock:
                 made = self._made
                 if made is None or made[0] != os.getpid():
-                    made = self._made = (os.getpid(), self._open())
-        return made[1]
+                    patient = self._open(self.config.request_seconds, RETRY_SECONDS)
+                    quick_seconds = min(self.config.request_seconds, QUICK_SECONDS)
+                    made = self._made = (os.getpid(), patient, self._open(quick_seconds, quick_seconds))
+        return made
 
-    def _open(self) -> S3Store:
+    def _open(self, request_seconds: float, retry_seconds: float) -> S3Store:
         from obstore.store import S3Store
 
         endpoint = self.config.options.get("endpoint", "")
@@ -94,11 +110,11 @@ class ObjectClient:
             client_options={
                 "allow_http": endpoint.startswith("http://"),
                 "connect_timeout": dt.timedelta(seconds=CONNECT_SECONDS),
-                "timeout": dt.timedelta(seconds=self.config.request_seconds),
+                "timeout": dt.timedelta(seconds=request_seconds),
             },
             retry_config={
                 "max_retries": self.config.retries,
-                "retry_timeout": dt.timedelta(seconds=RETRY_SECONDS),
+                "retry_timeout": dt.timedelta(seconds=retry_seconds),
                 "backoff": {
                     "init_backoff": dt.timedelta(milliseconds=100),
                     "max_backoff": dt.timedelta(seconds=3),
@@ -116,8 +132,9 @@ class ObjectClient:
         """
         import obstore
 
+        store = self._quick if len(data) <= QUICK_BYTES else self.store
         with object_errors("put"):
-            return obstore.put(self.store, object_key, data, use_multipart=False)["e_tag"]
+            return obstore.put(store, object_key, data, use_multipart=False)["e_tag"]
 
     def size_of(self, object_key: str) -> int | None:
         """The length of an object in bytes; None when it is not there.
@@ -129,7 +146,7 @@ class ObjectClient:
 
         with object_errors("head"):
             try:
-                return obstore.head(self.store, object_key)["size"]
+                return obstore.head(self._quick, object_key)["size"]
             except FileNotFoundError:
                 return None
 
@@ -176,7 +193,7 @@ class ObjectClient:
 
         with object_errors("delete"):
             try:
-                obstore.delete(self.store, object_key)
+                obstore.delete(self._quick, object_key)
             except FileNotFoundError:
                 return
 
@@ -190,7 +207,7 @@ class ObjectClient:
 
         for start in range(0, len(object_keys), _AT_ONCE):
             with object_errors("delete"), contextlib.suppress(FileNotFoundError):
-                obstore.delete(self.store, object_keys[start : start + _AT_ONCE])
+                obstore.delete(self._quick, object_keys[start : start + _AT_ONCE])
 
     def list(self) -> Iterator[Listed]:
         """See `Objects.list`: what is below the prefix, and is named as an upload's object is.
@@ -235,6 +252,8 @@ def _is_refusal(exc: BaseException, reason: str) -> bool:
     """Whether the store answered, and will answer the same again: a bucket that is not there, a right that lacks."""
     from obstore.exceptions import GenericError
 
+    if _FORGOTTEN.search(str(exc)):
+        return False
     status = _STATUS.search(reason)
     if status is not None:
         return int(status[1]) < 500 and int(status[1]) not in _PASSING

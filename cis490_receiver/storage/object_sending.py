@@ -9,14 +9,18 @@ whose store failed may leave its parts there: the rule AbortIncompleteMultipartU
 from __future__ import annotations
 
 import hashlib
+import logging
 import queue
 import threading
 from collections.abc import Callable, Iterator
-from typing import Final
+from typing import Final, NoReturn
 
-from cis490_receiver.errors import StorageFailed
+from cis490_receiver.errors import StoreUnavailable
+from cis490_receiver.logfmt import event
 from cis490_receiver.storage.object_client import ObjectClient, object_errors
 from cis490_receiver.storage.object_reading import sha256_of_object
+
+log = logging.getLogger(__name__)
 
 #: The length of a part, in bytes; a store wants at least 5 MiB of each but the last.
 PART_BYTES: Final = 8 << 20
@@ -156,12 +160,19 @@ def _check(
 ) -> None:
     """Many stores make the entity tag from the MD5 of what came. One that equals ours proves that every byte came;
     where it does not (another kind of tag, an encrypted bucket), the object is read back."""
-    if client.size_of(object_key) != size_bytes:
-        raise StorageFailed from ValueError("the object has not the length that was sent")
+    found = client.size_of(object_key)
+    if found != size_bytes:
+        _refuse_word(object_key, f"{size_bytes} bytes were sent, and it has {found}")
     if answered is not None and answered.strip('"') == expected:
         return
     if sha256_of_object(client, object_key, size_bytes) != sha256():
-        raise StorageFailed from ValueError("the object is not what was sent")
+        _refuse_word(object_key, "it has other bytes than were sent")
+
+
+def _refuse_word(object_key: str, reason: str) -> NoReturn:
+    """The store said that it has an object, and has not. It may the next time."""
+    log.error(event(StoreUnavailable.code, doing="check", file=object_key, reason=reason))
+    raise StoreUnavailable from ValueError(reason)
 
 
 class _Sender:

@@ -18,7 +18,7 @@ import secrets
 from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
-from cis490_receiver.errors import EpisodeDamaged, ReceiverError, StorageFailed
+from cis490_receiver.errors import EpisodeDamaged, ReceiverError, StorageFailed, StoreUnavailable
 from cis490_receiver.logfmt import event
 from cis490_receiver.models import EpisodeKey
 from cis490_receiver.stamps import Stamps
@@ -26,12 +26,13 @@ from cis490_receiver.storage.base import Held, OpenEpisode
 from cis490_receiver.storage.base.placements import Placement, Placements
 from cis490_receiver.storage.object_client import ObjectClient
 from cis490_receiver.storage.object_reading import open_object, sha256_of_object
-from cis490_receiver.storage.object_sending import ObjectWriter
+from cis490_receiver.storage.object_sending import ObjectWriter, put_piece
 
 log = logging.getLogger(__name__)
 
 #: The object that `check_writable` writes, below the prefix.
 PROBE = "writable"
+_PROBE_BYTES = bytes(1000)
 
 
 class ObjectStore:
@@ -46,8 +47,9 @@ class ObjectStore:
         return
 
     def check_writable(self) -> None:
-        """See `EpisodeStore.check_writable`: one small object is written again and again."""
-        self._client.put_small(self._client.config.named(PROBE), b"")
+        """See `EpisodeStore.check_writable`: one small object is written again and again, and found as an upload's
+        is."""
+        put_piece(self._client, self._client.config.named(PROBE), memoryview(_PROBE_BYTES))
 
     @contextlib.contextmanager
     def receive(self, key: EpisodeKey, stamps: Stamps) -> Iterator[IncomingObject]:
@@ -57,6 +59,10 @@ class ObjectStore:
         incoming = IncomingObject(self._client, self._placements, object_key)
         try:
             yield incoming
+        except StoreUnavailable:
+            # The object may come to be there later, and to ask for that would keep the sender waiting again.
+            incoming.leave()
+            raise
         finally:
             incoming.close()
 
@@ -176,6 +182,10 @@ class IncomingObject:
         """See `Incoming.settle`: the record took the note's place, so there is nothing left."""
         self._is_settled = True
 
+    def leave(self) -> None:
+        """Leave it, its note and its object, to the collector."""
+        self._is_settled = True
+
     def close(self) -> None:
         """Discard what did not become an episode. Where that is not known, as when the answer to a commit was lost,
         giving the upload up decides it. What could not be discarded is left to the collector: it makes no answer
@@ -223,8 +233,15 @@ class HeldObject:
         return self._placement.modified_ns
 
     def hexdigest(self) -> str:
-        """See `Held.hexdigest`."""
-        return sha256_of_object(self._client, self._placement.object_key, self.size_bytes)
+        """See `Held.hexdigest`.
+
+        Raises:
+            EpisodeDamaged: the object is gone.
+        """
+        size_bytes = self._client.size_of(self._placement.object_key)
+        if size_bytes is None:
+            raise EpisodeDamaged
+        return sha256_of_object(self._client, self._placement.object_key, size_bytes)
 
     def open(self) -> BinaryIO:
         """See `Held.open`."""

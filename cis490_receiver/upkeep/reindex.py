@@ -197,12 +197,14 @@ class Reindexer:
             self._progress.advance()
             if lines.is_kept(key):
                 continue
-            missing.write(f"{key.host_id} {key.episode_id}\n")
             with contextlib.suppress(ReceiverError):
                 stored = self._store.open(key)
-                if stored is not None:
-                    with stored:
-                        size_bytes += stored.size_bytes
+                if stored is None:
+                    # Its name is there, and its bytes are gone.
+                    continue
+                with stored:
+                    size_bytes += stored.size_bytes
+            missing.write(f"{key.host_id} {key.episode_id}\n")
         return size_bytes
 
     def _rebuild(self, key: EpisodeKey, newest: Newest, outcome: Outcome, *, dry_run: bool) -> Episode | None:
