@@ -57,6 +57,8 @@ def _objects(value: object) -> str:
 
 #: See Amazon S3 User Guide, *Bucket naming rules* and, for the prefix, *Safe characters*.
 _OBJECTS_URL: Final = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](?:/[A-Za-z0-9._/-]{1,500})?")
+#: Longer than the completion of an upload in pieces takes after its last byte came, in seconds.
+_COMPLETION_SECONDS: Final = 6 * 3600
 _OBJECTS: Final = Kind(_objects, "s3://BUCKET or s3://BUCKET/PREFIX")
 _FOLDER: Final = Kind(_folder_or_nothing, 'a folder, or "" for none')
 _SOCKET: Final = Kind(_folder_or_nothing, 'a path, or "" for none')
@@ -168,6 +170,11 @@ class Settings:
     def __post_init__(self) -> None:
         # A relative folder means the same after a change of the working directory.
         object.__setattr__(self, "data_dir", self.data_dir.absolute())
+
+    @property
+    def longest_upload_seconds(self) -> int:
+        """What an upload takes at most, be it in pieces: the last request of one may complete it."""
+        return self.body_max_seconds + _COMPLETION_SECONDS
 
     @property
     def is_cluster(self) -> bool:

@@ -163,6 +163,8 @@ OF_CLUSTER = {
     "index.postgres",
     "storage.postgres",
     "backends.cluster",
+    "backends.doctor.both",
+    "backends.doctor.database",
     "backends.moving.cluster",
     "backends.moving.ends",
 }

@@ -3,15 +3,18 @@ but a copy of the index's lines, which is made anew when it is gone."""
 
 from __future__ import annotations
 
+import logging
+
 from cis490_receiver.backends.everything import Backends, Cluster
 from cis490_receiver.config import Settings
-from cis490_receiver.errors import ConfigError
+from cis490_receiver.errors import ConfigError, StorageFailed
 from cis490_receiver.index.postgres.episodes import PostgresIndex
 from cis490_receiver.index.postgres.rejections import PostgresRejections
 from cis490_receiver.index.postgres.releases import PostgresReleases
 from cis490_receiver.index.postgres.replica import FOLDER as REPLICA_FOLDER
 from cis490_receiver.index.postgres.reports import PostgresReports
 from cis490_receiver.index.postgres.withdrawals import PostgresWithdrawals
+from cis490_receiver.logfmt import event
 from cis490_receiver.postgres.pool import Database
 from cis490_receiver.state.postgres.alerts import PostgresAlerts
 from cis490_receiver.state.postgres.gate_list import PostgresGateList
@@ -22,6 +25,7 @@ from cis490_receiver.state.postgres.outbox import PostgresOutbox
 from cis490_receiver.state.postgres.place import ClusterPlace
 from cis490_receiver.state.postgres.signing_in import PostgresCodes, PostgresSessionKey
 from cis490_receiver.state.postgres.tokens import PostgresTokens
+from cis490_receiver.storage.lifecycle import harmful_rules
 from cis490_receiver.storage.object_blobs import ObjectBlobs
 from cis490_receiver.storage.object_client import ObjectClient, ObjectsConfig
 from cis490_receiver.storage.object_credentials import read_credentials
@@ -29,20 +33,26 @@ from cis490_receiver.storage.objects import ObjectStore
 from cis490_receiver.storage.postgres.cluster_partials import ClusterPartials
 from cis490_receiver.storage.postgres.inventory import ClusterInventory
 from cis490_receiver.storage.postgres.placements import PostgresPlacements
+from cis490_receiver.storage.signed_requests import SignedRequests
 
+log = logging.getLogger(__name__)
+
+#: How long each step of the question for the bucket's rules may take at a start.
+_RULES_SECONDS = 3.0
 #: What a rejection that is noted may cost an answer, in connections and seconds.
 _REJECTION_CONNECTIONS = 2
 _REJECTION_SECONDS = 0.2
 
 
 def open_cluster(settings: Settings) -> Backends:
-    """What a receiver works with. The object store is not asked: while it is away, all else goes on.
+    """What a receiver works with. The object store may be away: all else goes on then.
 
     Raises:
         ConfigError: the database cannot be used, or would lose commits, or data_dir cannot be written, or everything is
-            on its way to another place or from there.
+            on its way to another place or from there, or the bucket has rules that would eat episodes.
     """
     ClusterPlace(settings.data_dir, _url(settings)).check_used()
+    _refuse_rules_that_eat(settings)
     try:
         (settings.data_dir / REPLICA_FOLDER).mkdir(parents=True, exist_ok=True)
     except OSError as exc:
@@ -51,6 +61,21 @@ def open_cluster(settings: Settings) -> Backends:
             "a copy of the index there: give it to the user that runs the receiver, or name another folder"
         ) from exc
     return use_cluster(settings)
+
+
+def _refuse_rules_that_eat(settings: Settings) -> None:
+    config = objects_config(settings)
+    requests = SignedRequests(config, seconds=_RULES_SECONDS)
+    try:
+        rules = harmful_rules(requests, config.prefix, settings.longest_upload_seconds)
+    except StorageFailed as exc:
+        log.info(event("lifecycle-unknown", bucket=config.bucket, reason=exc.reason))
+        return
+    if rules:
+        raise ConfigError(
+            f"objects_url: in the bucket {config.bucket} {'; '.join(rules)}, so that acknowledged episodes would be "
+            "lost; delete the rule, or name a bucket without any"
+        )
 
 
 def use_cluster(settings: Settings) -> Backends:

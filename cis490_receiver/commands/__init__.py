@@ -26,6 +26,7 @@ PROGRAM: Final = "cis490-receiver"
 COMMANDS: Final = {
     "collect": "Delete what failed uploads left in an object store.",
     "config": "Print the configuration in force; --explain tells of keys.",
+    "doctor-cluster": "Try what the database and object store of a cluster keep.",
     "export": "Write the index as CSV, JSON lines or Parquet.",
     "gate-check": "Say what a host on a given commit would be told.",
     "gate-refresh": "Read the accepted commits from git.",

@@ -14,8 +14,6 @@ from cis490_receiver.commands.shared import use_episodes
 from cis490_receiver.config import Settings, load
 from cis490_receiver.errors import ReceiverError
 
-#: Longer than the completion of an upload in pieces takes after its last byte came, in seconds.
-_COMPLETION_SECONDS: Final = 6 * 3600
 #: How many orphans are named.
 _NAMED: Final = 20
 
@@ -55,7 +53,7 @@ def command(older_than: str | None, orphans: bool, as_json: bool) -> None:
 
 
 def _patience(settings: Settings, older_than: str | None) -> int:
-    longest = settings.body_max_seconds + _COMPLETION_SECONDS
+    longest = settings.longest_upload_seconds
     if older_than is None:
         return max(2 * longest, 86400)
     try:

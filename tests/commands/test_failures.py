@@ -18,6 +18,7 @@ from tests.support.receiver import clean_environment
 IN_AN_EMPTY_FOLDER = {
     "collect": (["collect", "--nope"], 2, "bad-usage"),
     "config": (["config", "--nope"], 2, "bad-usage"),
+    "doctor-cluster": (["doctor-cluster"], 2, "bad-configuration"),
     "export": (["export"], 2, "bad-configuration"),
     "gate-check": (["gate-check"], 2, "bad-usage"),
     "gate-refresh": (["gate-refresh"], 2, "bad-configuration"),
