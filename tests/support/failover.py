@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import time
+from collections.abc import Callable
 from typing import Final
 
 from cis490_receiver.postgres import schema
@@ -37,11 +38,15 @@ class Pair:
         as surely as can be: its data is deleted, and it comes back as the standby of the new one."""
         self.detach()
         time.sleep(choose.uniform(0, 0.3))
+        self.switch(lambda: time.sleep(choose.uniform(0, 0.3)))
+
+    def switch(self, pause: Callable[[], None] = lambda: None) -> None:
+        """The same with a standby that is as far as it is, and a `pause` between the steps."""
         self.primary.kill()
-        time.sleep(choose.uniform(0, 0.3))
+        pause()
         self.standby.promote()
         self.primary, self.standby = self.standby, self.primary
-        time.sleep(choose.uniform(0, 0.3))
+        pause()
         self.standby.copy(self.primary)
 
     def detach(self) -> None:
