@@ -77,7 +77,6 @@ def _create_app(settings: Settings, clock: Clock | None) -> Flask:
 
     from cis490_receiver import logfmt
     from cis490_receiver.backends import open_backends
-    from cis490_receiver.clock import SystemClock
     from cis490_receiver.commands import register
     from cis490_receiver.monitor.arrivals import RecentArrivals
     from cis490_receiver.monitor.watch import Watch
@@ -111,7 +110,7 @@ def _create_app(settings: Settings, clock: Clock | None) -> Flask:
     _say_what_gunicorn_lacks()
     backends = open_backends(settings)
     recover_quietly(backends.store, backends.index)
-    clock = clock or SystemClock()
+    clock = clock or backends.clock
     resumables = resumables_of(settings, backends, clock)
     tidy_quietly(resumables)
 

@@ -17,6 +17,7 @@ from cis490_receiver.index.postgres.withdrawals import PostgresWithdrawals
 from cis490_receiver.logfmt import event
 from cis490_receiver.postgres.pool import Database
 from cis490_receiver.state.postgres.alerts import PostgresAlerts
+from cis490_receiver.state.postgres.clock import DatabaseClock
 from cis490_receiver.state.postgres.gate_list import PostgresGateList
 from cis490_receiver.state.postgres.inspections import PostgresInspections
 from cis490_receiver.state.postgres.marks import PostgresHeartbeat, PostgresMemo
@@ -89,6 +90,7 @@ def use_cluster(settings: Settings) -> Backends:
     guarded = settings.bearer_token is not None or settings.tokens_file is not None
     return Backends(
         place=ClusterPlace(settings.data_dir, url),
+        clock=DatabaseClock(database),
         store=ObjectStore(client, placements),
         partials=partials,
         inventory=ClusterInventory(database, client),

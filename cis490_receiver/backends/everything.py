@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from cis490_receiver.clock import Clock
 from cis490_receiver.index.base import EpisodeIndex, RejectionLog, ReportStore, WithdrawalLog
 from cis490_receiver.index.base.releases import Releases
 from cis490_receiver.state.base.alerts import AlertLog, Outbox
@@ -41,6 +42,8 @@ class Backends:
     """All that one receiver keeps. What each part promises stands at its class."""
 
     place: Place
+    #: What everything goes by, on all machines.
+    clock: Clock
     store: EpisodeStore
     #: Uploads in pieces.
     partials: Partials

@@ -6,6 +6,7 @@ import os
 from typing import Final
 
 from cis490_receiver.backends.everything import Backends
+from cis490_receiver.clock import SystemClock
 from cis490_receiver.config import Settings
 from cis490_receiver.errors import ConfigError
 from cis490_receiver.files import atomic, in_use
@@ -89,6 +90,7 @@ def _put_together(
     folder = settings.data_dir
     return Backends(
         place=place,
+        clock=SystemClock(),
         store=store,
         partials=FilesystemPartials(folder),
         inventory=FilesystemInventory(folder),

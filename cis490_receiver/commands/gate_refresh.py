@@ -8,7 +8,6 @@ from typing import Any
 
 import click
 
-from cis490_receiver.clock import SystemClock
 from cis490_receiver.commandline.failures import EXIT_FOUND, EXIT_USAGE, Failure
 from cis490_receiver.commandline.options import example, json_option
 from cis490_receiver.commands.shared import use_place
@@ -54,10 +53,11 @@ def command(fetch: bool, dry_run: bool, as_json: bool) -> None:
     settings = load()
     if settings.gate_repo is None:
         raise ConfigError("gate_repo is not set; name the clone of the orchestrator in gate_repo")
-    gate_list = use_place(settings).gate_list
+    backends = use_place(settings)
+    gate_list = backends.gate_list
     clone = GateClone(settings.gate_repo)
     try:
-        new = read_snapshot(clone, settings.gate_ref, settings.gate_window, SystemClock(), fetch=fetch)
+        new = read_snapshot(clone, settings.gate_ref, settings.gate_window, backends.clock, fetch=fetch)
         change = compare(gate_list.read(), new)
         if not dry_run:
             gate_list.replace(new)

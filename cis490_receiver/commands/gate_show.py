@@ -6,7 +6,6 @@ import json
 
 import click
 
-from cis490_receiver.clock import SystemClock
 from cis490_receiver.commandline.failures import Failure
 from cis490_receiver.commandline.options import example, json_option
 from cis490_receiver.commands.gate_refresh import one_line
@@ -22,14 +21,15 @@ def command(as_json: bool) -> None:
     than `gate_max_age_hours`.
     """
     settings = load()
-    snapshot = use_place(settings).gate_list.read()
+    backends = use_place(settings)
+    snapshot = backends.gate_list.read()
     if snapshot is None:
         first = "" if settings.gate_repo else "name the clone of the orchestrator in gate_repo, then "
         raise Failure(
             f"there is no gate.json that can be read; {first}run: cis490-receiver gate-refresh",
             "no-gate-list",
         )
-    age = snapshot.age_seconds(SystemClock().now_ns())
+    age = snapshot.age_seconds(backends.clock.now_ns())
     too_old = age > settings.gate_max_age_hours * 3600
     if as_json:
         data = json.loads(snapshot.to_json())

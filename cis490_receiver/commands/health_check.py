@@ -13,7 +13,7 @@ import click
 
 from cis490_receiver import logfmt, page
 from cis490_receiver.backends import Backends
-from cis490_receiver.clock import Clock, SystemClock
+from cis490_receiver.clock import Clock
 from cis490_receiver.commandline.failures import fail, reason
 from cis490_receiver.commandline.options import example, json_option
 from cis490_receiver.commands.fleet import look, look_at_episodes
@@ -141,7 +141,7 @@ def command(quiet: bool, as_json: bool) -> None:
     backends = use_episodes(settings)
     logfmt.configure(settings.log_level)
     try:
-        ran = health_check(settings, backends, SystemClock())
+        ran = health_check(settings, backends, backends.clock)
     except (ReceiverError, OSError) as exc:
         fail("could not look", exc, hint=_free_space(backends))
     if as_json:

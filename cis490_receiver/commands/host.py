@@ -11,7 +11,6 @@ import click
 
 from cis490_receiver import protocol
 from cis490_receiver.backends import Backends
-from cis490_receiver.clock import SystemClock
 from cis490_receiver.commandline.failures import Failure
 from cis490_receiver.commandline.options import example, json_option
 from cis490_receiver.commands.fleet import look
@@ -58,7 +57,7 @@ def retire(host: str, why: str, as_json: bool) -> None:
     _, backends, facts = _look()
     known = _known(host, facts)
     # The time is read behind what was stored: an episode that comes from now on undoes it.
-    at_ns = SystemClock().now_ns()
+    at_ns = backends.clock.now_ns()
     last_ns = known.last_stored_at_ns
     backends.retirements.set(Retirement(host, at_ns, last_ns, why))
     if as_json:
@@ -89,7 +88,7 @@ def unretire(host: str, as_json: bool) -> None:
 def _look() -> tuple[Settings, Backends, Facts]:
     settings = load()
     backends = use_index(settings)
-    return settings, backends, look(settings, backends, SystemClock().now_ns())
+    return settings, backends, look(settings, backends, backends.clock.now_ns())
 
 
 def _known(host: str, facts: Facts) -> HostFacts:

@@ -10,7 +10,6 @@ import click
 
 from cis490_receiver import logfmt, page, protocol
 from cis490_receiver.backends import Backends
-from cis490_receiver.clock import SystemClock
 from cis490_receiver.commandline.failures import EXIT_FOUND, EXIT_INTERRUPTED, reason
 from cis490_receiver.commandline.options import example, json_option
 from cis490_receiver.commandline.stopping import stop_in_order
@@ -91,7 +90,7 @@ def _ledger(settings: Settings, backends: Backends) -> Ledger:
         backends.inspections,
         backends.index,
         backends.withdrawals,
-        SystemClock(),
+        backends.clock,
         forget_ns=settings.lookback_hours * _HOUR_NS,
     )
 

@@ -10,7 +10,6 @@ from typing import Final
 import click
 
 from cis490_receiver import protocol, times
-from cis490_receiver.clock import SystemClock
 from cis490_receiver.commandline.options import example, json_option
 from cis490_receiver.commands.shared import use_place
 from cis490_receiver.config import load
@@ -30,8 +29,8 @@ _LONGEST: Final = dt.timedelta(days=366)
 @json_option
 def command(host: str | None, until: str | None, why: str | None, end: bool, as_json: bool) -> None:
     """Raise nothing about HOST for a while; without HOST, list who is muted."""
-    mutes = use_place(load()).mutes
-    now_ns = SystemClock().now_ns()
+    backends = use_place(load())
+    mutes, now_ns = backends.mutes, backends.clock.now_ns()
     if host is None:
         if until or why or end:
             raise click.UsageError("name the HOST")

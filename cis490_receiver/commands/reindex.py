@@ -9,7 +9,6 @@ from typing import Any
 import click
 
 from cis490_receiver import logfmt
-from cis490_receiver.clock import SystemClock
 from cis490_receiver.commandline.failures import fail, interrupted
 from cis490_receiver.commandline.options import example, json_option, quiet_option
 from cis490_receiver.commands.shared import use_episodes
@@ -42,7 +41,7 @@ def command(dry_run: bool, jobs: int | None, quiet: bool, as_json: bool) -> None
     store, index = backends.store, backends.index
     try:
         with on_standard_error(quiet=quiet) as progress:
-            reindexer = Reindexer(index.renewal(SystemClock()), store, jobs=jobs, progress=progress)
+            reindexer = Reindexer(index.renewal(backends.clock), store, jobs=jobs, progress=progress)
             outcome = reindexer.look() if dry_run else reindexer.run()
     except (ReceiverError, OSError) as exc:
         fail("failed, the index is as it was", exc)

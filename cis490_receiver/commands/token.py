@@ -12,7 +12,6 @@ import click
 
 from cis490_receiver import protocol, times
 from cis490_receiver.backends import Backends, use_backends
-from cis490_receiver.clock import SystemClock
 from cis490_receiver.commandline.failures import Failure
 from cis490_receiver.commandline.options import example, json_option
 from cis490_receiver.commands.shared import use_place
@@ -113,7 +112,7 @@ def link(name: str, url: str | None, as_json: bool) -> None:
 
 def _link(settings: Settings, backends: Backends, token: Token, url: str | None) -> str:
     base = url or f"http://{'localhost' if settings.bind.startswith('unix:') else settings.bind}"
-    code = backends.codes.make(token.name, token.sha256, SystemClock().now_ns())
+    code = backends.codes.make(token.name, token.sha256, backends.clock.now_ns())
     return f"{base.rstrip('/')}/sign-in?code={code}"
 
 

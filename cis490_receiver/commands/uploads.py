@@ -8,7 +8,6 @@ from typing import Final
 import click
 
 from cis490_receiver import page, protocol
-from cis490_receiver.clock import SystemClock
 from cis490_receiver.commandline.failures import Failure, fail
 from cis490_receiver.commandline.options import example, json_option
 from cis490_receiver.commands.shared import use_episodes
@@ -36,7 +35,8 @@ def command(host: str | None, discard: str | None, as_json: bool) -> None:
     if host is not None and not protocol.is_valid_id(host):
         raise click.UsageError(f"--host: {host!r} is no host id")
     settings = load()
-    uploads = resumables_of(settings, use_episodes(settings), SystemClock())
+    backends = use_episodes(settings)
+    uploads = resumables_of(settings, backends, backends.clock)
     waiting = [
         state for state in uploads.partials.waiting() if host in (None, state.announced.upload.key.host_id)
     ]

@@ -11,7 +11,6 @@ from typing import Any, Final
 import click
 
 from cis490_receiver import logfmt, page, times
-from cis490_receiver.clock import SystemClock
 from cis490_receiver.commandline.failures import EXIT_FOUND, EXIT_INTERRUPTED, fail, reason
 from cis490_receiver.commandline.options import example, json_option, quiet_option
 from cis490_receiver.commandline.stopping import stop_in_order
@@ -95,7 +94,7 @@ def command(
     not_done = None
     if quarantine and not stopped_by:
         try:
-            reindexer = Reindexer(index.renewal(SystemClock()), store)
+            reindexer = Reindexer(index.renewal(backends.clock), store)
             put_in_quarantine(report, store, index, reindexer, moved)
         except (ReceiverError, OSError) as exc:
             not_done = f"the quarantine is not done: {reason(exc)}; run it again"

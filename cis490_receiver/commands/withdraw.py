@@ -11,7 +11,6 @@ from typing import Any, Final
 
 import click
 
-from cis490_receiver.clock import SystemClock
 from cis490_receiver.commandline.failures import Failure
 from cis490_receiver.commandline.options import example, json_option, quiet_option
 from cis490_receiver.commands.filters import chosen, filter_options
@@ -82,7 +81,7 @@ def command(
         index.tell_progress(progress)
         found = _Chosen(list(_named(index, names, undo) if names else _filtered(index, filters, undo)))
     if not dry_run and found.episodes:
-        now_ns = SystemClock().now_ns()
+        now_ns = backends.clock.now_ns()
         said_by = getpass.getuser()
         backends.withdrawals.append(
             [

@@ -37,8 +37,10 @@ QUICK_BYTES: Final = 1 << 20
 
 #: What obstore says of an answer that it takes for a failure.
 _STATUS: Final = re.compile(r"non-2xx status code: ([0-9]{3})")
-#: Refusals of one upload in parts, of which the store forgot what it had (Amazon S3 API, *Error responses*).
-_FORGOTTEN: Final = re.compile(r"<Code>(?:NoSuchUpload|InvalidPart)</Code>")
+#: What a store says of why (Amazon S3 API, *Error responses*), and what of it passes: of an upload in parts it forgot
+#: what it had, or this machine's clock is wrong.
+_WHY: Final = re.compile(r"<Code>([A-Za-z]{1,60})</Code>")
+_PASSING_CODES: Final = frozenset({"NoSuchUpload", "InvalidPart", "RequestTimeTooSkewed"})
 #: How the name of an upload's object ends.
 _UPLOAD: Final = re.compile(r"/[0-9a-f]{32}\Z")
 #: What obstore says of a server that answers a range with 200.
@@ -243,8 +245,11 @@ class object_errors:  # noqa: N801 - reads as the statement it is used in
         if not isinstance(exc, (BaseError, OSError)):
             return
         reason = str(exc).partition("\n")[0]
-        named = StorageFailed if _is_refusal(exc, reason) else StoreUnavailable
-        log.error(event(named.code, doing=self._doing, kind=type(exc).__name__, reason=reason[:300]))
+        said = _WHY.search(str(exc))
+        why = said[1] if said else type(exc).__name__
+        is_refusal = _is_refusal(exc, reason) and why not in _PASSING_CODES
+        named = StorageFailed if is_refusal else StoreUnavailable
+        log.error(event(named.code, doing=self._doing, kind=why, reason=reason[:300]))
         raise named from exc
 
 
@@ -252,8 +257,6 @@ def _is_refusal(exc: BaseException, reason: str) -> bool:
     """Whether the store answered, and will answer the same again: a bucket that is not there, a right that lacks."""
     from obstore.exceptions import GenericError
 
-    if _FORGOTTEN.search(str(exc)):
-        return False
     status = _STATUS.search(reason)
     if status is not None:
         return int(status[1]) < 500 and int(status[1]) not in _PASSING

@@ -44,9 +44,11 @@ class Cluster:
         for receiver in self.receivers:
             receiver.end()
 
-    def run(self, *arguments: str, data: str = "machine") -> subprocess.CompletedProcess[str]:
-        """A command, on a machine of its own."""
+    def run(
+        self, *arguments: str, data: str = "machine", clock: str | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """A command, on a machine of its own, whose clock is apart by `clock`, as ``+5h``."""
         data_dir = self.receivers[0].data_dir.with_name(data)
         environment = clean_environment(**self.settings, data_dir=data_dir)
-        command = [BIN / "cis490-receiver", *arguments]
+        command = [*(("faketime", "-f", clock) if clock else ()), str(BIN / "cis490-receiver"), *arguments]
         return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)

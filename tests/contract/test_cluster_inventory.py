@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import random
+import time
+
+import pytest
 
 from cis490_receiver.backends import Backends
-from tests.contract.places import NOW_NS, Cluster, database_of, key, store_indexed
+from tests.contract.places import HOUR_NS, NOW_NS, Cluster, database_of, key, store_indexed
 from tests.support import objects
 
 MANY = 30_000
@@ -32,3 +35,19 @@ def test_of_many_episodes_some_from_here_and_there_are_picked(place: Cluster, ba
     assert {number * 10 // (MANY + 1) for number in numbers} == set(range(10))
     early = backends.inventory.some_keys(10, choose, before_ns=MANY // 2)
     assert len(early) == 10 and all(int(found.episode_id[1:]) < MANY // 2 for found in early)
+
+
+def test_what_was_put_aside_is_known_whatever_the_clocks_say(
+    backends: Backends, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The receiver's clock was five hours ahead of the database's.
+    at_ns = time.time_ns() + 5 * HOUR_NS
+    with monkeypatch.context() as patch:
+        patch.setattr(time, "time_ns", lambda: at_ns)
+        store_indexed(backends, 1)
+    assert not backends.inventory.set_aside_since(key(1), at_ns)
+    backends.store.quarantine(key(1), lambda held: True)
+    assert backends.inventory.set_aside_since(key(1), at_ns)
+    # Another copy came.
+    store_indexed(backends, 1)
+    assert not backends.inventory.set_aside_since(key(1), 0)

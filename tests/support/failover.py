@@ -18,9 +18,10 @@ ASYNCHRONOUS: Final = "synchronous_standby_names="
 class Pair:
     """Two servers under one URL. `replication` is `SYNCHRONOUS`, or `ASYNCHRONOUS`, which loses what was told."""
 
-    def __init__(self, replication: str = SYNCHRONOUS) -> None:
+    def __init__(self, replication: str = SYNCHRONOUS, *, clock: str | None = None) -> None:
+        """The standby's clock is apart by `clock`, as ``+5h``."""
         self.primary = Server(replication)
-        self.standby = Server(replication, source=self.primary)
+        self.standby = Server(replication, source=self.primary, clock=clock)
         self._folders = f"{self.primary.folder},{self.standby.folder}"
 
     def migrated(self) -> str:

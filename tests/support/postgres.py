@@ -26,14 +26,18 @@ _NUMBERS: Final = itertools.count(1)
 
 class Server:
     """One server; `options` go to its command line. Never started as root, who may not. Its data is in memory unless
-    it is to be `on_disk`. With a `source` it is a standby of that one."""
+    it is to be `on_disk`. With a `source` it is a standby of that one. Its
+    clock is apart by `clock`, as ``+5h``."""
 
-    def __init__(self, *options: str, on_disk: bool = False, source: Server | None = None) -> None:
+    def __init__(
+        self, *options: str, on_disk: bool = False, source: Server | None = None, clock: str | None = None
+    ) -> None:
         # Syncs are asked for as in earnest, and cost nothing in memory.
         memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) and not on_disk else None
         self.folder = Path(tempfile.mkdtemp(prefix="cis490-postgres-", dir=memory))
         self.data = self.folder / "data"
         self._options = options
+        self._clock = ["faketime", "-f", clock] if clock else []
         self._user: dict[str, Any] = {}
         if os.geteuid() == 0:
             shutil.chown(self.folder, "postgres", "postgres")
@@ -80,6 +84,7 @@ class Server:
                     "setpriv",
                     "--pdeathsig",
                     "QUIT",
+                    *self._clock,
                     _PROGRAMS / "postgres",
                     "-D",
                     self.data,

@@ -11,7 +11,6 @@ import click
 
 from cis490_receiver import page
 from cis490_receiver.backends import Backends
-from cis490_receiver.clock import SystemClock
 from cis490_receiver.commandline.failures import Failure
 from cis490_receiver.commandline.options import example, json_option, quiet_option
 from cis490_receiver.commands.filters import as_filters, as_words, filter_options
@@ -62,7 +61,10 @@ def command(
             _tell_plan(name, backends.index.totals(filters, ["host_id"], limit=_ALL), as_json)
             return
         about = About(
-            created_at_wall=wall_time(SystemClock().now_ns()), filters=words, why=reason, by=getpass.getuser()
+            created_at_wall=wall_time(backends.clock.now_ns()),
+            filters=words,
+            why=reason,
+            by=getpass.getuser(),
         )
         release = _freeze(backends, name, filters, about, progress)
     if as_json:

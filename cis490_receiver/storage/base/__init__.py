@@ -264,7 +264,7 @@ class Inventory(Protocol):
         ...
 
     def set_aside_since(self, key: EpisodeKey, ns: int) -> bool:
-        """Whether a copy of `key` was quarantined since `ns` (nanoseconds since the epoch)."""
+        """Whether a copy of `key` that came at `ns` (nanoseconds since the epoch) or later was quarantined."""
         ...
 
     def quarantined(self) -> int:

@@ -35,11 +35,12 @@ class ClusterInventory:
         return None if placement is None else self._client.size_of(placement.object_key)
 
     def set_aside_since(self, key: EpisodeKey, ns: int) -> bool:
-        """See `Inventory.set_aside_since`, by the clock of the database."""
+        """See `Inventory.set_aside_since`. A row without an object is that of what was put aside last, and says when
+        that had come: so no two clocks are compared."""
         return bool(
             self._database.read(
-                "SELECT true FROM set_aside WHERE (host_id, episode_id) = (%s, %s)"
-                " AND set_aside_at >= to_timestamp(%s / 1e9) LIMIT 1",
+                "SELECT true FROM episodes WHERE (host_id, episode_id) = (%s, %s)"
+                " AND object_key IS NULL AND received_at_ns >= %s",
                 (key.host_id, key.episode_id, ns),
             )
         )
