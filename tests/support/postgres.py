@@ -26,15 +26,21 @@ _NUMBERS: Final = itertools.count(1)
 
 class Server:
     """One server; `options` go to its command line. Never started as root, who may not. Its data is in memory unless
-    it is to be `on_disk`. With a `source` it is a standby of that one. Its
-    clock is apart by `clock`, as ``+5h``."""
+    it is to be `on_disk`, or on a `disk` of its own; its write-ahead log may be on another one. With a `source` it is a
+    standby of that one. Its clock is apart by `clock`, as ``+5h``."""
 
     def __init__(
-        self, *options: str, on_disk: bool = False, source: Server | None = None, clock: str | None = None
+        self,
+        *options: str,
+        on_disk: bool = False,
+        source: Server | None = None,
+        clock: str | None = None,
+        disk: Path | None = None,
+        log_disk: Path | None = None,
     ) -> None:
         # Syncs are asked for as in earnest, and cost nothing in memory.
-        memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) and not on_disk else None
-        self.folder = Path(tempfile.mkdtemp(prefix="cis490-postgres-", dir=memory))
+        memory = Path("/dev/shm") if os.access("/dev/shm", os.W_OK) and not on_disk else None
+        self.folder = Path(tempfile.mkdtemp(prefix="cis490-postgres-", dir=disk or memory))
         self.data = self.folder / "data"
         self._options = options
         self._clock = ["faketime", "-f", clock] if clock else []
@@ -48,6 +54,8 @@ class Server:
             self.copy(source)
             return
         arguments = ["--auth=trust", "--username=owner", "--encoding=UTF8", "--locale=C.UTF-8"]
+        if log_disk is not None:
+            arguments.append(f"--waldir={log_disk / 'wal'}")
         self._make("initdb", "--no-sync", *arguments)
         self.start()
 
@@ -113,6 +121,10 @@ class Server:
                 os.kill(process, signal.SIGKILL)
         self._process.kill()
         self._process.wait(_PATIENCE_SECONDS)
+
+    def has_ended(self) -> bool:
+        """Whether it ended by itself."""
+        return self._process is not None and self._process.poll() is not None
 
     def stop(self) -> None:
         """Let all its processes stand still: connections stay, and nobody answers."""

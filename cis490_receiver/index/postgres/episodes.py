@@ -34,6 +34,12 @@ from cis490_receiver.postgres.pool import Database, write_something
 
 log = logging.getLogger(__name__)
 
+#: Sorts more than it may have in memory, by way of a file that goes at once (PostgreSQL, *Resource Consumption*,
+#: ``work_mem``).
+_LITTLE_MEMORY: Final = b"SET LOCAL work_mem = '64kB'"
+_NEED_ROOM: Final = (
+    b"SELECT count(*) FROM (SELECT number FROM generate_series(1, 5000) AS number ORDER BY number DESC) AS n"
+)
 #: How long `check_writable` waits for a commit.
 _CHECK_SECONDS: Final = 3.0
 #: All in the order of their names, so that two transactions never wait for each other.
@@ -103,11 +109,13 @@ class PostgresIndex(CatalogQuestions):
         return self._database.repeat(lambda connection: _append(connection, records))
 
     def check_writable(self) -> None:
-        """See `EpisodeIndex.check_writable`."""
+        """See `EpisodeIndex.check_writable`: that a commit is made, and that there is room for more."""
 
         def check(connection: Connection) -> None:
             if connection.execute(_IS_OPEN).fetchone() is None:
                 raise Moved
+            connection.execute(_LITTLE_MEMORY)
+            connection.execute(_NEED_ROOM)
             write_something(connection)
 
         self._database.repeat(check, commit_seconds=_CHECK_SECONDS)
