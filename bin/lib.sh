@@ -23,6 +23,24 @@ find_python() {
     die "needs Python 3.11 or newer; on Debian or Ubuntu: sudo apt-get install python3 python3-venv"
 }
 
+# install_debian WHY PACKAGE...: as root by apt-get, with its output only when it fails; else the command is told.
+install_debian() {
+    local why=$1 log
+    shift
+    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+        say "installing for $why: $*"
+        log=$(mktemp)
+        if ! { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install --yes \
+            --no-install-recommends "$@"; } >"$log" 2>&1; then
+            tail -n 20 "$log" >&2
+            say "could not install $*; what needs them will say so"
+        fi
+        rm -f "$log"
+    else
+        say "$why: sudo apt-get install --no-install-recommends $*"
+    fi
+}
+
 # ensure_venv EXTRAS: the environment holds the package, editable, with these extras ("" for none).
 ensure_venv() {
     local extras=$1 python wanted stamp

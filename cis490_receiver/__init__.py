@@ -25,6 +25,7 @@ serving/                                        config, errors, logfmt; the only
 views/                                          policy, ingest, resumable, monitor, the `base`s; of serving direct and
                                                 refusals; the only HTTP code
 trainer/                                        the small ones, http_client
+local_cluster/                                  errors; of storage what signs a request
 client/                                         the small ones but config, git, http_client
 commands/                                       all but views and client, of storage, index and state only `base`; no
                                                 flask at the top of a module

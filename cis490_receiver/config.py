@@ -172,6 +172,11 @@ class Settings:
         object.__setattr__(self, "data_dir", self.data_dir.absolute())
 
     @property
+    def cluster_folder(self) -> Path:
+        """Where a cluster that is shown on this machine keeps what it keeps."""
+        return self.data_dir / "cluster"
+
+    @property
     def longest_upload_seconds(self) -> int:
         """What an upload takes at most, be it in pieces: the last request of one may complete it."""
         return self.body_max_seconds + _COMPLETION_SECONDS

@@ -59,6 +59,7 @@ ALLOWED: dict[str, set[str]] = {
     "monitor": INTAKE,
     "upkeep": INTAKE | {"ingest", "resumable", "git"},
     "serving": {"config", "logfmt", "errors"},
+    "local_cluster": {"errors", "storage.object_client", "storage.signed_requests"},
     "views": INTAKE | {"ingest", "resumable", "monitor", "serving.direct", "serving.refusals"},
     "manual": set(),
     "trainer": SMALL | {"http_client"},

@@ -37,7 +37,8 @@ _IN_A_CLUSTER: Final = "{settings.objects_url}, and a database"
 @click.option("--bind", metavar="ADDRESS", help="HOST:PORT, [IPV6]:PORT or unix:/path; default: `bind`.")
 @click.option("--data-dir", metavar="FOLDER", help="Where everything is stored; default: `data_dir`.")
 @click.option("--demo", is_flag=True, help="Ship an episode to it, show what happens, and stop.")
-def command(bind: str | None, data_dir: str | None, demo: bool) -> None:
+@click.option("--cluster", is_flag=True, help="Run three receivers on PostgreSQL and SeaweedFS, for a look.")
+def command(bind: str | None, data_dir: str | None, demo: bool, cluster: bool) -> None:
     """Run the receiver: gunicorn with the receiver's own worker and settings.
 
     All else comes from the configuration, as `cis490-receiver config --explain` tells it; SIGHUP reads `workers`,
@@ -48,7 +49,14 @@ def command(bind: str | None, data_dir: str | None, demo: bool) -> None:
         if value is not None:
             # Where a reload finds it again.
             os.environ[TABLE.variable(name)] = value
+    if demo and cluster:
+        raise click.UsageError("give --demo or --cluster, not both")
     settings = load()
+    if cluster:
+        from cis490_receiver.commands.show_cluster import show
+
+        show(settings)
+        return
     if demo:
         if settings.bind.endswith(":0"):
             raise click.UsageError("--demo needs to know the port; name one in --bind")
