@@ -7,9 +7,10 @@ in the next.
 
 from __future__ import annotations
 
+import itertools
 import logging
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -27,6 +28,8 @@ log = logging.getLogger(__name__)
 _SETTLED_NS: Final = 3600 * 10**9
 #: How much that was found wrong is looked at again.
 _REMEMBERED: Final = 100
+#: How many are asked about at a time.
+_BATCH: Final = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +39,7 @@ class Limits:
     newest: int = 50
     others: int = 50
     files: int = 20
-    #: After this no further episode is begun.
+    #: After this no further few are begun.
     seconds: float = 2.0
 
 
@@ -82,13 +85,16 @@ def look(
     found: dict[str, list[EpisodeKey]] = {"missing": [], "other_length": [], "unseen": []}
     looked = 0
     end = monotonic() + limits.seconds
-    for episode in episodes.values():
+    waiting = iter(episodes.values())
+    while batch := list(itertools.islice(waiting, _BATCH)):
         # Whatever was found wrong is looked at, or it would seem mended.
         if looked > known and monotonic() > end:
             break
-        looked += 1
-        if fault := _fault(episode, index, inventory):
-            found[fault].append(episode.key)
+        looked += len(batch)
+        sizes = inventory.sizes_of([episode.key for episode in batch])
+        for episode in batch:
+            if fault := _fault(episode, sizes, index, inventory):
+                found[fault].append(episode.key)
     keys = [*before.unindexed, *inventory.some_keys(limits.files, choose, before_ns=now_ns - _SETTLED_NS)]
     return Presence(
         looked=looked,
@@ -97,9 +103,13 @@ def look(
     )
 
 
-def _fault(episode: Episode, index: EpisodeIndex, inventory: Inventory) -> str | None:
+def _fault(
+    episode: Episode, sizes: Mapping[EpisodeKey, int | None], index: EpisodeIndex, inventory: Inventory
+) -> str | None:
+    if episode.key not in sizes:
+        return "unseen"
+    size_bytes = sizes[episode.key]
     try:
-        size_bytes = inventory.size_of(episode.key)
         if size_bytes == episode.size_bytes:
             return None
         # It may have been quarantined meanwhile, or its line be about to be set aside for that.

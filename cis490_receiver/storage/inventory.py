@@ -8,7 +8,7 @@ import os
 import random
 import re
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -37,6 +37,14 @@ class FilesystemInventory:
         except OSError as exc:
             raise StorageFailed from exc
         return status.st_size if stat.S_ISREG(status.st_mode) else None
+
+    def sizes_of(self, keys: Sequence[EpisodeKey]) -> Mapping[EpisodeKey, int | None]:
+        """See `Inventory.sizes_of`."""
+        sizes = {}
+        for key in keys:
+            with contextlib.suppress(StorageFailed):
+                sizes[key] = self.size_of(key)
+        return sizes
 
     def set_aside_since(self, key: EpisodeKey, ns: int) -> bool:
         """See `Inventory.set_aside_since`. Costs what is quarantined of the host."""

@@ -13,6 +13,9 @@ def test_lengths_are_told_of_what_is_published(backends: Backends) -> None:
     store_indexed(backends, 1)
     assert backends.inventory.size_of(key(1)) == len(content(1))
     assert backends.inventory.size_of(key(2)) is None
+    asked = [key(1), key(2), key(1, "nobody")]
+    assert backends.inventory.sizes_of(asked) == {one: backends.inventory.size_of(one) for one in asked}
+    assert backends.inventory.sizes_of([]) == {}
     assert backends.inventory.size_of(key(1, "nobody")) is None
 
 

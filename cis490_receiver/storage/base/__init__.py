@@ -7,7 +7,7 @@ writers of a name exactly one wins, and nothing that was published is ever repla
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import BinaryIO, Protocol, Self
@@ -261,6 +261,11 @@ class Inventory(Protocol):
         Raises:
             StorageFailed: it cannot be told.
         """
+        ...
+
+    def sizes_of(self, keys: Sequence[EpisodeKey]) -> Mapping[EpisodeKey, int | None]:
+        """`size_of` for all of `keys`, but those of which it cannot be told. Costs less than to ask one by one where
+        each answer has to travel."""
         ...
 
     def set_aside_since(self, key: EpisodeKey, ns: int) -> bool:
