@@ -92,12 +92,14 @@ def test_the_readmes_curl_ships_to_what_serve_started(tmp_path: Path) -> None:
         assert server.wait(timeout=30) == 0
 
 
-def test_the_drawing_is_what_its_script_draws(tmp_path: Path) -> None:
+def test_each_drawing_is_what_its_script_draws(tmp_path: Path) -> None:
     folder = ROOT / "docs" / "drawings"
-    script = tmp_path / "way_of_an_episode.py"
-    script.write_text((folder / script.name).read_text())
-    subprocess.run([sys.executable, str(script)], check=True)
-    assert (tmp_path / "way-of-an-episode.svg").read_text() == (folder / "way-of-an-episode.svg").read_text()
+    for script in folder.glob("*.py"):
+        (tmp_path / script.name).write_text(script.read_text())
+    for drawing in folder.glob("*.svg"):
+        script = tmp_path / f"{drawing.stem.replace('-', '_')}.py"
+        subprocess.run([sys.executable, str(script)], check=True)
+        assert (tmp_path / drawing.name).read_text() == drawing.read_text()
 
 
 @pytest.mark.parametrize(
