@@ -7,6 +7,7 @@ share its cores. Prints episodes a second; with --rows, how long listings, follo
 from __future__ import annotations
 
 import argparse
+import contextlib
 import http.client
 import itertools
 import os
@@ -24,12 +25,15 @@ import psycopg
 from benchmarks import make_index
 from benchmarks.bodies import digest
 from benchmarks.client import Job, drive
+from benchmarks.processes import cpu_seconds, resident_bytes, tree
 from benchmarks.servers import OURS, TOKEN, Server, environment
 from tests.support import objects, postgres
 
 CONNECTIONS = 16
 KIB = 1 << 10
 _PAGES = 100
+#: By the name of its process.
+_PARTS = {"postgres": "PostgreSQL", "weed": "SeaweedFS", "python": "receivers", "gunicorn": "receivers"}
 
 
 def per_second(servers: list[Server], size_bytes: int, seconds: float, prefix: str) -> float:
@@ -70,13 +74,39 @@ def intake(folder: Path, shared: Mapping[str, object], seconds: float, sizes: li
                 server.start()
             # The object store makes its volumes when the first objects come.
             per_second(servers, size_bytes, seconds / 2, f"warm{count}-{size_bytes}")
+            before = used_by_parts()
             rate = per_second(servers, size_bytes, seconds, f"c{count}-{size_bytes}")
+            parts = parts_text(before, used_by_parts(), rate * seconds)
             for server in servers:
                 server.stop()
             print(
-                f"{size_bytes // KIB:6} KiB  {count} of a cluster {rate:7.1f}/s  ×{rate / alone:.2f}",
+                f"{size_bytes // KIB:6} KiB  {count} of a cluster {rate:7.1f}/s  ×{rate / alone:.2f}  {parts}",
                 flush=True,
             )
+
+
+def used_by_parts() -> dict[str, tuple[float, int]]:
+    """CPU seconds and resident bytes of each part, whose processes are all below this one."""
+    used: dict[str, tuple[float, int]] = {}
+    for pid in tree(os.getpid()):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            name = _PARTS.get(Path(f"/proc/{pid}/comm").read_text().strip())
+            if pid == os.getpid() or name is None:
+                continue
+            cpu, resident = used.get(name, (0.0, 0))
+            used[name] = cpu + cpu_seconds(pid), resident + resident_bytes(pid)
+    return used
+
+
+def parts_text(
+    before: Mapping[str, tuple[float, int]], after: Mapping[str, tuple[float, int]], count: float
+) -> str:
+    """What each part used for one of `count` episodes, and how large it is."""
+    texts = []
+    for name, (cpu, resident) in sorted(after.items()):
+        each = (cpu - before.get(name, (0.0, 0))[0]) / count
+        texts.append(f"{name} {each * 1000:.1f} ms, {resident >> 20} MiB")
+    return "; ".join(texts)
 
 
 def fill(url: str, rows: int) -> None:

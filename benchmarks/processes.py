@@ -37,7 +37,7 @@ class Meter:
 
     def __init__(self, pid: int) -> None:
         self._pid = pid
-        self._at_first = {one: (_cpu_seconds(one), _written(one), _status(one, "VmRSS")) for one in tree(pid)}
+        self._at_first = {one: (cpu_seconds(one), _written(one), _status(one, "VmRSS")) for one in tree(pid)}
         for one in self._at_first:
             # 5 makes the current size the peak.
             Path(f"/proc/{one}/clear_refs").write_text("5")
@@ -48,13 +48,19 @@ class Meter:
         for one in tree(self._pid):
             first_cpu, first_written, first_rss = self._at_first.get(one, (0.0, 0, 0))
             with contextlib.suppress(FileNotFoundError):
-                cpu += _cpu_seconds(one) - first_cpu
+                cpu += cpu_seconds(one) - first_cpu
                 written += _written(one) - first_written
                 grown += max(0, _status(one, "VmHWM") - first_rss)
         return Usage(cpu, written, grown)
 
 
-def _cpu_seconds(pid: int) -> float:
+def resident_bytes(pid: int) -> int:
+    """What a process has in memory, what it shares with others among it."""
+    return _status(pid, "VmRSS")
+
+
+def cpu_seconds(pid: int) -> float:
+    """What a process has used so far."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / _TICK
 

@@ -372,6 +372,7 @@ def test_a_database_that_is_away_takes_nothing_that_was_counted(
     with pytest.raises(DatabaseUnavailable), partials.lease(made.upload_id, wait_seconds=0):
         pass
     server.start()
+    postgres.wait_until_noticed(database)
     # It could not say that it lets go.
     with partials.lease(made.upload_id, wait_seconds=10) as partial:
         assert partial is not None and partial.state.offset == HALF

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -23,7 +22,7 @@ from tests.contract.test_rejections import fact
 from tests.contract.test_withdrawals import item
 from tests.gate.snapshots import make_snapshot
 from tests.support import postgres
-from tests.support.postgres import Server
+from tests.support.postgres import Server, wait_until_noticed
 
 
 @pytest.fixture
@@ -78,12 +77,6 @@ def test_rejections_are_bounded_in_rows(database: Database) -> None:
     assert 10 <= len(kept) < 20 and kept[0] == "e44"
 
 
-def is_there(database: Database) -> bool:
-    with contextlib.suppress(DatabaseUnavailable):
-        return bool(database.read("SELECT true"))
-    return False
-
-
 def test_while_the_database_is_away_facts_are_lost_quickly_and_lists_stay_in_force() -> None:
     server = Server()
     database = Database(server.migrated(), patience_seconds=0.2)
@@ -105,8 +98,7 @@ def test_while_the_database_is_away_facts_are_lost_quickly_and_lists_stay_in_for
         assert time.monotonic() - began < 10
         server.start()
         now[0] = 60.0
-        while not is_there(database):
-            time.sleep(0.01)
+        wait_until_noticed(database)
         rejections.record(fact(1000))
         assert [found.episode_id for found in rejections.since(0)] == ["e1000"]
         withdrawals.append([item(1)])

@@ -17,7 +17,9 @@ from typing import Any, Final
 
 import psycopg
 
+from cis490_receiver.errors import DatabaseUnavailable
 from cis490_receiver.postgres import schema
+from cis490_receiver.postgres.pool import Database, write_something
 
 _PROGRAMS: Final = Path("/usr/lib/postgresql/15/bin")
 _PATIENCE_SECONDS: Final = 60.0
@@ -180,6 +182,18 @@ class Server:
 
     def _log(self) -> str:
         return (self.folder / "log").read_text(errors="replace")
+
+
+def wait_until_noticed(database: Database) -> None:
+    """Wait until `database` has noticed that its server is there again."""
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while True:
+        with contextlib.suppress(DatabaseUnavailable):
+            database.repeat(write_something)
+            database.read("SELECT true")
+            return
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 @cache
