@@ -37,6 +37,7 @@ PRIVILEGES: Final = {
     "sign_in_codes": ("SELECT", "INSERT", "DELETE"),
     "turns": ("SELECT", "UPDATE"),
     "uploading": _ALL,
+    "vouched": ("SELECT", "UPDATE"),
     "withdrawals": ("SELECT", "INSERT"),
 }
 #: Numbers that receivers may take.

@@ -1,5 +1,7 @@
 """Connections to PostgreSQL: few, lent for a transaction, and bounded in time whatever the server or the network does.
 
+Those for reading are others than those for writing, so that commits that wait for a standby keep nobody from reading.
+
 A connection that was lost is found before it is lent, and another one made, to whichever of the servers is the primary.
 What was under way on it is tried once more where that cannot do anything twice: reads, and writes that may be repeated.
 Of a database that stays away only the first requests wait (`postgres.outage`).
@@ -31,8 +33,9 @@ Row = tuple[Any, ...]
 #: For ``%s``, or for ``%(name)s``.
 Values = Sequence[object] | Mapping[str, object]
 
-#: How many connections one process has at most, and how many threads may wait for one.
+#: How many connections one process has at most for writing, and for reading, and how many threads may wait for one.
 MAX_CONNECTIONS: Final = 8
+MAX_READING: Final = 4
 MAX_WAITING: Final = 256
 #: How long to wait for a connection that can be used, in seconds.
 PATIENCE_SECONDS: Final = 5.0
@@ -90,19 +93,22 @@ class Database:
 
     def read(self, sql: str, values: Values = ()) -> list[Row]:
         """The rows of one query. A lost connection is replaced, and the query asked again."""
-        return self._again(lambda: self._ask(sql, values))
+        return self._again(lambda: self._ask(sql, values, reading=True))
 
     def write(self, sql: str, values: Values = ()) -> list[Row]:
         """Do what may be done twice, as one transaction; gives its RETURNING. Once this returns it is on stable
         storage."""
         return self._again(lambda: self._ask(sql, values))
 
-    def repeat(self, do: Callable[[Connection], T], *, commit_seconds: float | None = None) -> T:
+    def repeat(
+        self, do: Callable[[Connection], T], *, commit_seconds: float | None = None, reading: bool = False
+    ) -> T:
         """What `do` gives for a connection, in one transaction, where it may be done twice. What it raises undoes it.
-        Once this returns it is on stable storage. `commit_seconds`: how long its commit may take, if not the usual."""
+        Once this returns it is on stable storage. `commit_seconds`: how long its commit may take, if not the usual.
+        `reading`: on a connection of those for reading, which are few."""
 
         def once() -> T:
-            with self.transaction(commit_seconds) as connection:
+            with self.transaction(commit_seconds, reading=reading) as connection:
                 return do(connection)
 
         return self._again(once)
@@ -112,10 +118,12 @@ class Database:
         return self._ask(sql, values)
 
     @contextlib.contextmanager
-    def transaction(self, commit_seconds: float | None = None) -> Iterator[Connection]:
+    def transaction(
+        self, commit_seconds: float | None = None, *, reading: bool = False
+    ) -> Iterator[Connection]:
         """A connection for one transaction, which is committed when the block ends, and on stable storage then; what
         the block raises undoes it. When the commit itself fails it is not known whether it was made."""
-        with database_failures(), self._lender().lend() as connection:
+        with database_failures(), self._lender().lend(reading=reading) as connection:
             yield connection
             commit(connection, self._commit_seconds if commit_seconds is None else commit_seconds)
 
@@ -134,8 +142,8 @@ class Database:
         if lender is not None:
             lender.close()
 
-    def _ask(self, sql: str, values: Values) -> list[Row]:
-        with self.transaction() as connection:
+    def _ask(self, sql: str, values: Values, *, reading: bool = False) -> list[Row]:
+        with self.transaction(reading=reading) as connection:
             cursor = connection.execute(sql.encode(), values)
             return cursor.fetchall() if cursor.description else []
 
@@ -162,16 +170,21 @@ class _Lender:
         self._hosts = hosts
         # It tells of every try in several lines; `Outage` tells once.
         logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
+        self._patience_seconds = patience_seconds
+        # One for all: whoever finds the database away spares the others that.
         self._outage = Outage(lambda: _connect(hosts).close(), patience_seconds, self._grow)
-        self._pool = ConnectionPool(
-            hosts.conninfo,
+        self._writing, self._reading = self._pool(connections), self._pool(min(connections, MAX_READING))
+
+    def _pool(self, connections: int) -> ConnectionPool[AnsweringConnection]:
+        return ConnectionPool(
+            self._hosts.conninfo,
             connection_class=AnsweringConnection,
             kwargs=_connecting(),
             min_size=0,
             max_size=connections,
             max_waiting=MAX_WAITING,
-            timeout=patience_seconds,
-            reconnect_timeout=min(_TRYING_SECONDS, patience_seconds),
+            timeout=self._patience_seconds,
+            reconnect_timeout=min(_TRYING_SECONDS, self._patience_seconds),
             reconnect_failed=lambda _pool: self._outage.begin(),
             configure=self._found,
             check=check,
@@ -180,15 +193,16 @@ class _Lender:
         )
 
     @contextlib.contextmanager
-    def lend(self) -> Iterator[Connection]:
+    def lend(self, *, reading: bool) -> Iterator[Connection]:
         """A connection for one transaction.
 
         Raises:
             psycopg.Error: there is none.
         """
         self._outage.wait()
+        pool = self._reading if reading else self._writing
         try:
-            connection = self._pool.getconn()
+            connection = pool.getconn()
         except PoolTimeout:
             # Others may have them all, or have none that answers.
             self._outage.begin()
@@ -197,21 +211,23 @@ class _Lender:
             with connection:
                 yield connection
         finally:
-            self._pool.putconn(connection)
+            pool.putconn(connection)
 
     def close(self) -> None:
         """Close them."""
         self._outage.close()
-        self._pool.close()
+        for pool in (self._writing, self._reading):
+            pool.close()
 
     def _found(self, connection: AnsweringConnection) -> None:
         _configure(connection)
         self._hosts.found(connection)
 
     def _grow(self) -> None:
-        """The pool gave up making connections, and whoever waits for one would wait until another one asks."""
-        with self._pool.connection():
-            pass
+        """A pool gave up making connections, and whoever waits for one would wait until another one asks."""
+        for pool in (self._reading, self._writing):
+            with contextlib.suppress(psycopg.Error), pool.connection():
+                pass
 
 
 def name_of_process() -> str:

@@ -7,11 +7,13 @@ import hashlib
 import http.client
 import json
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from cis490_receiver.postgres.pool import MAX_CONNECTIONS
 from tests.cluster.running import Cluster
 from tests.cluster.shipping import Shipping
 from tests.integration.test_uploads import create, head, offset_of, send
@@ -87,7 +89,9 @@ def test_what_only_the_primary_has_is_vouched_for_by_nobody(tmp_path: Path) -> N
             assert set(pieces) <= {503, 423}
             assert "X-Episode-Status" not in head(receiver, path).headers
             for listing in ("/v1/index.jsonl", "/v1/episodes"):
-                assert b'"e"' not in receiver.request("GET", listing, headers=AUTH).body
+                shown = receiver.request("GET", listing, headers=AUTH)
+                assert shown.status == 200
+                assert b'"before"' in shown.body and b'"e"' not in shown.body
         pair.switch()
         assert [put(receiver, "e", data) for data in (b"other", b"other", EPISODE)] == [201, 200, 409]
         assert put(receiver, "before", b"before") == 200
@@ -98,6 +102,57 @@ def test_what_only_the_primary_has_is_vouched_for_by_nobody(tmp_path: Path) -> N
     finally:
         stack.close()
         receiver.end()
+        pair.remove()
+
+
+def test_without_a_standby_every_read_goes_on_and_all_receivers_show_the_same(tmp_path: Path) -> None:
+    pair = Pair()
+    cluster = Cluster(tmp_path, objects.shared("seaweedfs"), pair.migrated())
+    writers = []
+    try:
+        cluster.start()
+        receiver = cluster.receivers[0]
+        assert put(receiver, "before", b"before") == 201
+        before = [one.request("GET", "/v1/index.jsonl", headers=AUTH) for one in cluster.receivers]
+        pair.detach()
+        # More than a process has connections for, at each receiver.
+        for number in range(2 * (MAX_CONNECTIONS + 2)):
+            one = cluster.receivers[number % len(cluster.receivers)]
+            writers.append(threading.Thread(target=put, args=(one, f"e{number}", EPISODE)))
+            writers[-1].start()
+        waiting = (
+            f"SELECT 1 FROM pg_stat_activity WHERE wait_event = 'SyncRep' LIMIT {len(cluster.receivers)}"
+        )
+        while len(pair.primary.ask(waiting)) < len(cluster.receivers):
+            time.sleep(0.05)
+        # While they wait, and when some have given up, so that what only the primary has can be seen.
+        some = "SELECT 1 FROM pair.uploading WHERE episode_id <> 'before'"
+        for seen in (lambda: True, lambda: bool(pair.primary.ask(some))):
+            while not seen():
+                time.sleep(0.1)
+            for one, was in zip(cluster.receivers, before, strict=True):
+                for path in (
+                    "/v1/episodes/lab-1/before.tar.zst",
+                    "/v1/hosts",
+                    "/v1/episodes?limit=5",
+                    "/metrics",
+                ):
+                    begun = time.monotonic()
+                    assert one.request("GET", path, headers=AUTH).status == 200, path
+                    assert time.monotonic() - begun < 8, path
+                now = one.request("GET", "/v1/index.jsonl", headers=AUTH)
+                assert (now.body, now.headers["ETag"]) == (was.body, was.headers["ETag"])
+        for writer in writers:
+            writer.join()
+        pair.switch()
+        for one in cluster.receivers:
+            while put(one, "after", EPISODE) not in (201, 200):
+                time.sleep(0.1)
+            assert one.request("GET", "/v1/index.jsonl", headers=AUTH).body.count(b"\n") >= 2
+    finally:
+        for writer in writers:
+            writer.join()
+        cluster.end()
         pair.remove()
 
 

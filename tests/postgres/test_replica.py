@@ -111,10 +111,12 @@ def test_a_line_that_no_standby_has_is_shown_to_nobody(tmp_path: Path) -> None:
         with pytest.raises(DatabaseUnavailable):
             index.append(record(2), "object-2")
         assert server.ask("SELECT count(*) FROM journal", url) == [(2,)]
-        looks = (index.open_journal, lambda: index.placements.confirm(key(2)), index.check_writable)
-        for look in looks:
+        for promise in (lambda: index.placements.confirm(key(2)), index.check_writable):
             with pytest.raises(DatabaseUnavailable):
-                look()
+                promise()
+        # Also by one that knows nothing but what was noted, and has waited for no commit.
+        for one in (index, NotedIndex(tmp_path / "other", database), index):
+            assert lines(one) == before
         require_standby(server, "")
         assert lines(index) == (before[0] + record(2).to_line(), before[1])
     finally:

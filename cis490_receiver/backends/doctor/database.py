@@ -13,11 +13,11 @@ from cis490_receiver.page import size
 from cis490_receiver.postgres import schema
 from cis490_receiver.postgres.examination import Examined, examine
 from cis490_receiver.postgres.failures import reason_of
-from cis490_receiver.postgres.pool import MAX_CONNECTIONS
+from cis490_receiver.postgres.pool import MAX_CONNECTIONS, MAX_READING
 
 _CLOCK_SECONDS: Final = 60
 #: What one worker of a receiver has beside: for refusals, and for locks.
-_MORE_CONNECTIONS: Final = 4
+_MORE_CONNECTIONS: Final = 6
 
 
 def database_findings(url: str) -> Iterator[Finding]:
@@ -106,7 +106,7 @@ def _role(examined: Examined) -> Finding:
 
 def _connections(examined: Examined) -> Finding:
     most = int(examined.settings.get("max_connections", "100"))
-    each = MAX_CONNECTIONS + _MORE_CONNECTIONS
+    each = MAX_CONNECTIONS + MAX_READING + _MORE_CONNECTIONS
     says = f"max_connections is {most}, enough for {most // each} worker processes of receivers in all"
     if most // each >= 4:
         return Finding("database: connections", "ok", says)

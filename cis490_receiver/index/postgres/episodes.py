@@ -64,6 +64,7 @@ WITH head AS (
 )
 INSERT INTO journal (generation, line_offset, line)
 SELECT generation, start + place, line FROM head, unnest(%s::bigint[], %s::bytea[]) AS n (place, line)
+RETURNING generation, line_offset + octet_length(line) + 1
 """
 _FIND: Final = "SELECT line FROM episodes WHERE host_id = %s AND episode_id = %s AND object_key IS NOT NULL"
 _IS_OPEN: Final = b"SELECT true FROM journal_head WHERE closed_for IS NULL"
@@ -106,7 +107,10 @@ class PostgresIndex(CatalogQuestions):
         return stored
 
     def _append(self, records: Sequence[Record]) -> Sequence[bool | None]:
-        return self._database.repeat(lambda connection: _append(connection, records))
+        stored, ends = self._database.repeat(lambda connection: _append(connection, records))
+        for generation, end in ends:
+            self.replica.acknowledge(generation, end)
+        return stored
 
     def check_writable(self) -> None:
         """See `EpisodeIndex.check_writable`: that a commit is made, and that there is room for more."""
@@ -140,16 +144,19 @@ class PostgresIndex(CatalogQuestions):
         return super().withdrawals_state()
 
 
-def _append(connection: Connection, records: Sequence[Record]) -> list[bool | None]:
-    """For each of `records` whether it is there now; None where its upload is not noted."""
+def _append(
+    connection: Connection, records: Sequence[Record]
+) -> tuple[list[bool | None], list[tuple[int, int]]]:
+    """For each of `records` whether it is there now, None where its upload is not noted; and the index's generation
+    with where each new line ends."""
     keys = [record.object_key for record in records]
     noted = lock_notes(connection, keys)
-    won = _insert(connection, [record for record in records if record.object_key in noted])
+    won, ends = _insert(connection, [record for record in records if record.object_key in noted])
     if len(noted) < len(set(keys)):
         # Of a transaction whose end was not known: what is there was seen, and is to be made safe.
         won |= {row[0] for row in connection.execute(_STORED, ([key for key in keys if key not in noted],))}
         write_something(connection)
-    return [True if key in won else False if key in noted else None for key in keys]
+    return [True if key in won else False if key in noted else None for key in keys], ends
 
 
 def lock_notes(connection: Connection, object_keys: Sequence[str]) -> set[str]:
@@ -157,20 +164,21 @@ def lock_notes(connection: Connection, object_keys: Sequence[str]) -> set[str]:
     return {row[0] for row in connection.execute(_NOTED, (list(object_keys),))}
 
 
-def _insert(connection: Connection, records: Sequence[Record]) -> set[str]:
-    """Make episodes of those whose names are free, with their lines; gives their objects.
+def _insert(connection: Connection, records: Sequence[Record]) -> tuple[set[str], list[tuple[int, int]]]:
+    """Make episodes of those whose names are free, with their lines; gives their objects, and where the lines end.
 
     Raises:
         Moved: the index takes no line.
     """
-    won = make_episodes(connection, records)
+    won, ends = make_episodes(connection, records), []
     if won:
         lines = [record.line for record in records if record.object_key in won]
         places = list(itertools.accumulate((len(line) + 1 for line in lines), initial=0))
         values = (places[-1], places[-1], places[:-1], lines)
-        if connection.execute(_LENGTHEN, values).rowcount != len(lines):
+        ends = connection.execute(_LENGTHEN, values).fetchall()
+        if len(ends) != len(lines):
             raise Moved
-    return won
+    return won, ends
 
 
 def make_episodes(connection: Connection, records: Sequence[Record]) -> set[str]:
