@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -116,7 +117,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what --fast leaves out as slow."""
     here = Path(__file__).parent
     fast = [here / name for name in FAST]
+
+    @functools.cache
+    def is_fast(path: Path) -> bool:
+        return any(path.is_relative_to(one) for one in fast)
+
     for item in items:
         # A database takes a while to start, and most edits are of the way that has none.
-        if "[postgres" in item.name or not any(item.path.is_relative_to(path) for path in fast):
+        if "[postgres" in item.name or not is_fast(item.path):
             item.add_marker(pytest.mark.slow)

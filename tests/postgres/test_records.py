@@ -115,7 +115,7 @@ def test_a_withdrawal_whose_answer_is_lost_is_said_once(
     commit = database.transaction
 
     @contextmanager
-    def transaction() -> Iterator[object]:
+    def transaction(commit_seconds: float | None = None, *, reading: bool = False) -> Iterator[object]:
         with commit() as connection:
             yield connection
         if lost.pop() if lost else False:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 import json
 from pathlib import Path
 
-from cis490_receiver import create_app
-from cis490_receiver.errors import GateUnavailable
+from cis490_receiver.backends import open_backends
+from cis490_receiver.errors import GateUnavailable, ReceiverError
 from cis490_receiver.policy.gate import VersionGate
 from cis490_receiver.state.base.gate_list import GateSnapshot
 from cis490_receiver.state.gate_list import GATE_FILE, GateFile
@@ -37,10 +36,10 @@ class GateInspector(Inspector):
     def _inspect(self, state: State, data: Path) -> None:
         self._check(state, data, VersionGate(GateFile(data / GATE_FILE)))
         beside.write_gate(data, NEXT)
-        client = create_app(dataclasses.replace(beside.settings_of(data), gate_enabled=True)).test_client()
-        answer = client.post("/v1/ping", headers={"X-Cis490-Code-Commit": commit_id(NEXT)}).get_json()
-        if not answer["would_accept"] or client.get("/v1/ready").status_code != 200:
-            raise Broken(f"the next list is not in force: {answer}")
+        try:
+            VersionGate(open_backends(beside.settings_of(data)).gate_list).check(commit_id(NEXT))
+        except ReceiverError as exc:
+            raise Broken(f"the next list is not in force: {exc.code}") from exc
         if left := [path.name for path in data.iterdir() if path.name.startswith(f".{GATE_FILE}")]:
             raise Broken(f"left behind: {left}")
 

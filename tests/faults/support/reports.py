@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from flask.testing import FlaskClient
-
-from cis490_receiver import create_app
-from tests.faults.support.beside import doctor_of, settings_of
+from cis490_receiver.backends import open_backends
+from cis490_receiver.errors import ReceiverError
+from cis490_receiver.index.base import ReportStore
+from tests.faults.support.beside import BASE_NS, doctor_of, settings_of
 from tests.faults.support.course import Scenario, Step, parts_of
 from tests.faults.support.inspecting import Broken, Inspector
 from tests.faults.support.model import State
@@ -31,15 +31,15 @@ class ReportInspector(Inspector):
         self._before = [step for step in what.before if step["do"] == "report"]
 
     def _inspect(self, state: State, data: Path) -> None:
-        client = create_app(settings_of(data)).test_client()
-        self._check(state, client)
+        reports = _open(data)
+        self._check(state, reports)
         hosts = sorted({step["host"] for _, step in self._sent})
         for host in hosts:
-            step = {"host": host, "number": NEXT}
-            answer = client.put(f"/v1/host-health/{host}", json=doctor_of(step))
-            if answer.status_code != 200:
-                raise Broken(f"the next report is answered {answer.status_code}")
-        found = self._listed(client)
+            try:
+                reports.put(host, doctor_of({"number": NEXT}), BASE_NS + NEXT)
+            except ReceiverError as exc:
+                raise Broken(f"the next report is answered {exc.code}") from exc
+        found = _listed(reports)
         if found != {host: doctor_of({"number": NEXT}) for host in hosts}:
             raise Broken(f"the next reports are not there: {found}")
         left = [path.name for path in (data / "host-health").rglob("*") if path.name.startswith(".")]
@@ -48,10 +48,10 @@ class ReportInspector(Inspector):
 
     def _look(self, state: State, data: Path) -> None:
         if (data / "host-health" / "history").is_dir():
-            self._check(state, create_app(settings_of(data)).test_client())
+            self._check(state, _open(data))
 
-    def _check(self, state: State, client: FlaskClient) -> None:
-        found = self._listed(client)
+    def _check(self, state: State, reports: ReportStore) -> None:
+        found = _listed(reports)
         told = [json.loads(item.text) for item in state.promises if isinstance(item, Said)]
         for host in {step["host"] for _, step in self._sent}:
             sent = [(turn, step) for turn, step in self._sent if step["host"] == host]
@@ -65,19 +65,22 @@ class ReportInspector(Inspector):
                 raise Broken(f"{host} has no report that can be read, after {sorted(promised)}")
             if found[host] not in allowed:
                 raise Broken(f"the report of {host} is number {found[host].get('number')}, after {promised}")
-            self._check_one(client, host, found[host], promised)
+            self._check_one(reports, host, found[host], promised)
 
-    def _check_one(self, client: FlaskClient, host: str, doctor: dict[str, Any], promised: set[int]) -> None:
-        answer = client.get(f"/v1/host-health/{host}").get_json()
-        if answer["doctor"] != doctor:
+    def _check_one(self, reports: ReportStore, host: str, doctor: dict[str, Any], promised: set[int]) -> None:
+        if reports.get(host).doctor != doctor:
             raise Broken(f"the listing and the report of {host} differ")
-        times = {past["received_at_ns"] % 10**9 for past in answer["history"]}
+        times = {past.received_at_ns % 10**9 for past in reports.history(host)}
         if not promised <= times <= {step["number"] for _, step in self._sent}:
             raise Broken(f"the history of {host} has {times}, after {promised}")
 
-    @staticmethod
-    def _listed(client: FlaskClient) -> dict[str, Any]:
-        answer = client.get("/v1/host-health")
-        if answer.status_code != 200:
-            raise Broken(f"the list of reports is answered {answer.status_code}")
-        return {item["host_id"]: item["doctor"] for item in answer.get_json()["hosts"]}
+
+def _open(data: Path) -> ReportStore:
+    """As a start does."""
+    reports = open_backends(settings_of(data)).reports
+    assert reports is not None
+    return reports
+
+
+def _listed(reports: ReportStore) -> dict[str, Any]:
+    return {item["host_id"]: item["doctor"] for item in map(json.loads, reports.all_json())}
