@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import json
 import os
 import platform
@@ -12,14 +13,15 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from benchmarks import scenarios
 from benchmarks.figures import Figures
 from benchmarks.filling import fill_index
-from benchmarks.scenarios import DISK, MEMORY, QUICK, Field, Sizes
-from benchmarks.servers import OURS, PEERS, NotInstalled, Server, nginx_path
+from benchmarks.scenarios import DISK, MEMORY, QUICK, Field, Scenario, Sizes
+from benchmarks.servers import ASYNC, OURS, PEERS, NotInstalled, Server, nginx_path
+from benchmarks.slow_disk import SlowDisk
 
 SHM = Path("/dev/shm")
 
@@ -101,6 +103,14 @@ def _measure(
             wanted += [name for name in scenarios.ON_DISK if name in chosen]
         servers = [Server(name, folder / name) for name in PEERS]
         _run(place, servers, wanted, sizes, rounds, figures)
+    if scenarios.SLOWLY in chosen:
+        disks = {name: SlowDisk(disk / f"slow-{name}") for name in (OURS, ASYNC)}
+        servers = [
+            Server(name, disk / f"slow-{name}" / "server", more_environment=disks[name].environment())
+            for name in disks
+        ]
+        slow = functools.partial(scenarios.slow, disks=disks)
+        _run(scenarios.SLOW, servers, [scenarios.SLOWLY], sizes, rounds, figures, {scenarios.SLOWLY: slow})
     if wanted := [name for name in scenarios.WITH_INDEX if name in chosen]:
         servers = []
         for lines in (sizes.few_lines, sizes.many_lines):
@@ -114,11 +124,16 @@ def _measure(
 
 
 def _run(
-    place: str, servers: list[Server], wanted: Sequence[str], sizes: Sizes, rounds: int, figures: Figures
+    place: str,
+    servers: list[Server],
+    wanted: Sequence[str],
+    sizes: Sizes,
+    rounds: int,
+    figures: Figures,
+    every: Mapping[str, Scenario] = scenarios.ANYWHERE,
 ) -> None:
     if not wanted:
         return
-    every = scenarios.EVERYWHERE | scenarios.ON_DISK | scenarios.WITH_INDEX
     try:
         for server in servers:
             server.start()

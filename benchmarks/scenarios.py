@@ -8,7 +8,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,11 +18,12 @@ from benchmarks.client import Job, Outcome, drive
 from benchmarks.figures import RATIO, Figures, Row
 from benchmarks.processes import Usage
 from benchmarks.servers import OURS, TOKEN, WORKERS, Server, receiver_environment
+from benchmarks.slow_disk import DELAY_MS, SlowDisk
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 SMALL_BYTES = 64 * KIB
 PARALLEL = 8
-DISK, MEMORY = "disk", "tmpfs"
+DISK, MEMORY, SLOW = "disk", "tmpfs", f"{DELAY_MS} ms a flush"
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +125,37 @@ def small(field: Field) -> None:
             if field.place == DISK:
                 per_byte = used.written_bytes / (SMALL_BYTES * outcome.count)
                 field.note(server, f"written-{connections}", f"written for 64 KiB, {many}", "B/B", per_byte)
+
+
+def slow(field: Field, disks: Mapping[str, SlowDisk]) -> None:
+    """Episodes of 64 KiB to disks that flush slowly, one for each server by its name, and how often they did."""
+    for connections in field.sizes.connections:
+        for server in field.servers:
+            before = disks[server.name].flushes()
+            outcome, _ = field.put(
+                server,
+                f"slow{connections}",
+                size_bytes=SMALL_BYTES,
+                connections=connections,
+                requests=0,
+                seconds=field.sizes.small_seconds,
+            )
+            flushes = disks[server.name].flushes() - before
+            server.forget()
+            many = f"{connections} connection{'s' * (connections > 1)}"
+            rate = outcome.per_second
+            field.note(
+                server,
+                f"slow-{connections}",
+                f"64 KiB, {many}",
+                "episodes/s",
+                rate,
+                more=True,
+                outcome=outcome,
+            )
+            field.note(server, f"slow-p99-{connections}", f"p99 of 64 KiB, {many}", "ms", outcome.p99_ms)
+            each = flushes / outcome.count
+            field.note(server, f"flushes-{connections}", f"flushes for one, {many}", "flushes", each)
 
 
 def large(field: Field) -> None:
@@ -312,5 +344,6 @@ EVERYWHERE: dict[str, Scenario] = {"small": small, "large": large, "parallel": p
 ON_DISK: dict[str, Scenario] = {"memory": memory, "refusal": refusal, "start": start}
 #: Run against the receiver with a short and with a long index.
 WITH_INDEX: dict[str, Scenario] = {"index": index, "health-check": health_check}
-LIMITS = "limits"
-NAMES = (*EVERYWHERE, *ON_DISK, *WITH_INDEX, LIMITS)
+ANYWHERE: dict[str, Scenario] = EVERYWHERE | ON_DISK | WITH_INDEX
+SLOWLY, LIMITS = "slow", "limits"
+NAMES = (*EVERYWHERE, *ON_DISK, SLOWLY, *WITH_INDEX, LIMITS)

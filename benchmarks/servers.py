@@ -38,6 +38,8 @@ class Server:
     workers: int = WORKERS
     #: What a receiver is configured with beside where it is.
     settings: Mapping[str, object] = field(default_factory=dict)
+    #: What its environment has more.
+    more_environment: Mapping[str, str] = field(default_factory=dict)
     port: int = 0
     started_seconds: float = 0.0
     _process: subprocess.Popen[bytes] | None = None
@@ -61,7 +63,7 @@ class Server:
         with log.open("ab") as stream:
             self._process = subprocess.Popen(
                 command,
-                env=environ,
+                env={**environ, **self.more_environment},
                 stdin=subprocess.DEVNULL,
                 stdout=stream,
                 stderr=stream,
