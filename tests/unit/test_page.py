@@ -43,4 +43,4 @@ def test_no_line_is_wider_than_the_terminal(tmp_path: Path, words: tuple[str, ..
 
 def _words(text: str) -> list[str]:
     """Without what changes by itself: the time, and how much room the disk has."""
-    return re.sub(r"\dT[0-9:]+Z|\d+\.\d+(?=\s+[kMGT]B)", "<changes>", text).split()
+    return re.sub(r"\dT[0-9:]+Z|\d+\.\d+(?=\s+(?:of|[kMGT]B))", "<changes>", text).split()
