@@ -46,8 +46,9 @@ BENIGN_PROFILES: Final = frozenset(
     }
 )
 
-_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
-_SHA256: Final = re.compile(r"[0-9a-f]{64}")
+#: Of an id, but that there is no ``..`` in it.
+ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}")
 _REPR_DIGEST: Final = re.compile(r"(?:^|[,\s])sha-256=:([A-Za-z0-9+/]{43}=):")
 
@@ -58,12 +59,12 @@ def is_valid_id(text: str) -> bool:
     1 to 128 characters of ``A-Z a-z 0-9 . _ -``, the first one alphanumeric, no ``..``: what passes is
     a single, visible path component on every file system.
     """
-    return _ID.fullmatch(text) is not None and ".." not in text
+    return ID.fullmatch(text) is not None and ".." not in text
 
 
 def is_sha256(text: str) -> bool:
     """Whether `text` is a SHA-256 digest as 64 lower-case hex digits."""
-    return _SHA256.fullmatch(text) is not None
+    return SHA256.fullmatch(text) is not None
 
 
 def is_commit(text: str) -> bool:

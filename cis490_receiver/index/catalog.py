@@ -203,8 +203,6 @@ def _connect(shared: str, *, scratch: str = "MEMORY") -> sqlite3.Connection:
                 # Another process may have been faster.
                 if connection.execute("PRAGMA disk.user_version").fetchone()[0] != catalog_rows.LAYOUT:
                     catalog_rows.make_shared_tables(connection)
-                    if shared != _NO_FILE:
-                        catalog_rows.make_indexes(connection, "disk")
         catalog_rows.make_own_tables(connection)
     except BaseException:
         connection.close()
@@ -239,7 +237,8 @@ def _is_to_be_shared(connection: sqlite3.Connection, journal: OpenJournal) -> bo
 
 
 def _step_end(journal: OpenJournal, start: int) -> int:
-    if journal.end - start <= _SHARED_STEP:
+    # Nothing is left that would be kept in memory, as the last step makes the indexes.
+    if journal.end - start <= _SHARED_STEP + _KEPT_IN_MEMORY:
         return journal.end
     end = end_of_lines(journal.stream.fileno(), start + _SHARED_STEP)
     return end if end > start else journal.end
@@ -272,14 +271,18 @@ def _take_up(
     """Take up the lines between two offsets; on disk, from 0 on, in place of all that was there."""
     if start == 0 and schema == "disk":
         catalog_rows.empty(connection, schema)
-    bad, done = 0, start
+        catalog_rows.drop_indexes(connection, schema)
+    batches, done = catalog_rows.Batches(connection, schema), start
     for offsets, lines in placed_batches(journal.stream.fileno(), start, end):
-        bad += catalog_rows.add(connection, schema, offsets, lines)
+        batches.add(offsets, lines)
         done += sum(map(len, lines)) + len(lines)
         on_read(done, journal.end)
+    batches.end()
+    if end == journal.end and schema == "disk":
+        catalog_rows.make_indexes(connection, schema)
     connection.execute(
         f"UPDATE {schema}.position SET generation = ?, offset = ?, fingerprint = ?, bad_lines = bad_lines + ?",
-        (journal.generation, end, fingerprint(journal, end), bad),
+        (journal.generation, end, fingerprint(journal, end), batches.bad),
     )
 
 

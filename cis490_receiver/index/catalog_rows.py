@@ -8,15 +8,15 @@ as one.
 from __future__ import annotations
 
 import logging
-import operator
 import random
 import sqlite3
 import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
-from typing import Final
+from typing import Any, Final
 
 from cis490_receiver.index import sums, withdrawals
+from cis490_receiver.index.rows import Row, row_of, texts_of
 from cis490_receiver.logfmt import event
 from cis490_receiver.models import EPISODE_FIELDS, Episode
 from cis490_receiver.stamps import DECLARED
@@ -88,12 +88,12 @@ _VIEWS: Final = (
     *sums.VIEWS,
 )
 
-#: An episode, and the offset in the journal at which its line begins.
-_Placed = tuple[Episode, int]
-
-_ROW: Final = operator.attrgetter(*EPISODE_FIELDS)
-_INSERT_NEW: Final = (
-    f"INSERT OR IGNORE INTO {{schema}}.episodes VALUES ({', '.join('?' * (len(EPISODE_FIELDS) + 1))})"
+_INSERT: Final = f"INSERT OR IGNORE INTO {{schema}}.episodes VALUES ({'?, ' * len(EPISODE_FIELDS)}?)"
+#: Texts become integers by themselves where a column has those (sqlite.org, *Datatypes*, §3).
+_INSERT_TEXTS: Final = (
+    "INSERT OR IGNORE INTO {schema}.episodes VALUES ("
+    + "".join("nullif(?, ''), " if "None" in str(item.type) else "?, " for item in fields(Episode))
+    + "?)"
 )
 _FROM_ROWID: Final = f"""
 SELECT {", ".join(EPISODE_FIELDS)} FROM {{schema}}.episodes
@@ -104,14 +104,21 @@ _UNCOUNT_HOST: Final = """
 UPDATE {schema}.hosts SET episodes = episodes - 1, size_bytes = size_bytes - ? WHERE host_id = ?
 """
 _COUNT_HOST: Final = f"""
-INSERT INTO {{schema}}.hosts VALUES (:host, :first, :last, :episodes, :size, :episode, :commit)
+INSERT INTO {{schema}}.hosts VALUES (?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (host_id) DO UPDATE SET
-    first_received_at_ns = min(first_received_at_ns, :first),
-    episodes = episodes + :episodes, size_bytes = min(size_bytes + :size, {_MOST}),
-    last_episode_id = CASE WHEN :last >= last_received_at_ns THEN :episode ELSE last_episode_id END,
-    last_code_commit = CASE WHEN :last >= last_received_at_ns THEN :commit ELSE last_code_commit END,
-    last_received_at_ns = max(last_received_at_ns, :last)
+    first_received_at_ns = min(first_received_at_ns, excluded.first_received_at_ns),
+    episodes = episodes + excluded.episodes, size_bytes = min(size_bytes + excluded.size_bytes, {_MOST}),
+    last_episode_id = CASE WHEN excluded.last_received_at_ns >= last_received_at_ns
+        THEN excluded.last_episode_id ELSE last_episode_id END,
+    last_code_commit = CASE WHEN excluded.last_received_at_ns >= last_received_at_ns
+        THEN excluded.last_code_commit ELSE last_code_commit END,
+    last_received_at_ns = max(last_received_at_ns, excluded.last_received_at_ns)
 """
+_HOST, _EPISODE, _SIZE, _TIME, _COMMIT = map(
+    EPISODE_FIELDS.index, ("host_id", "episode_id", "size_bytes", "received_at_ns", "code_commit")
+)
+#: How many rows are counted before the sums are put where they belong: 20 MB of memory at most.
+_COUNTED_AT_ONCE: Final = 50_000
 
 
 def make_shared_tables(connection: sqlite3.Connection) -> None:
@@ -126,7 +133,13 @@ def make_shared_tables(connection: sqlite3.Connection) -> None:
 def make_indexes(connection: sqlite3.Connection, schema: str) -> None:
     """Make the indexes of one set, where it is to have more than a few rows."""
     for name, columns in _INDEXES.items():
-        connection.execute(f"CREATE INDEX {schema}.{name} ON episodes ({columns})")
+        connection.execute(f"CREATE INDEX IF NOT EXISTS {schema}.{name} ON episodes ({columns})")
+
+
+def drop_indexes(connection: sqlite3.Connection, schema: str) -> None:
+    """Take them away until there are many rows: to keep them up row by row takes three times as long."""
+    for name in _INDEXES:
+        connection.execute(f"DROP INDEX IF EXISTS {schema}.{name}")
 
 
 def make_own_tables(connection: sqlite3.Connection) -> None:
@@ -156,21 +169,65 @@ def empty(connection: sqlite3.Connection, schema: str) -> None:
     )
 
 
-def add(connection: sqlite3.Connection, schema: str, offsets: Sequence[int], lines: Sequence[bytes]) -> int:
-    """Take up lines of the journal, each of which begins at one of `offsets`; gives how many are no records."""
-    bad = 0
-    episodes: list[_Placed] = []
-    for offset, line in zip(offsets, lines, strict=True):
-        try:
-            episodes.append((Episode.from_line(line), offset))
-        except ValueError as exc:
-            bad += 1
-            log.warning(event("journal-bad-line", reason=exc, line=line[:80]))
-    newest = _newest(connection, "main")
-    _add(connection, schema, episodes)
-    if schema == "main":
-        _replace_since(connection, newest)
-    return bad
+class Batches:
+    """Takes up lines of the journal, batch by batch, into one set. Sums are put there at the end, or they would take
+    longer than the rows."""
+
+    def __init__(self, connection: sqlite3.Connection, schema: str) -> None:
+        self._connection = connection
+        self._schema = schema
+        self._counted = sums.Counted()
+        self._hosts = _Hosts()
+        #: How many lines were no records.
+        self.bad = 0
+
+    def add(self, offsets: Sequence[int], lines: Sequence[bytes]) -> None:
+        """Take up lines, each of which begins at one of `offsets`."""
+        newest = _newest(self._connection, "main")
+        texts = texts_of(lines)
+        if texts is not None:
+            self._add([(*row, offset) for row, offset in zip(texts, offsets, strict=True)], _INSERT_TEXTS)
+        else:
+            self._add(self._parsed(offsets, lines), _INSERT)
+        if self._schema == "main":
+            _replace_since(self._connection, newest)
+        if self._counted.rows > _COUNTED_AT_ONCE:
+            self.end()
+
+    def end(self) -> None:
+        """Put the sums where the rows are."""
+        self._counted.put(self._connection, self._schema)
+        self._hosts.put(self._connection, self._schema)
+
+    def _parsed(self, offsets: Sequence[int], lines: Sequence[bytes]) -> list[Row]:
+        rows = []
+        for offset, line in zip(offsets, lines, strict=True):
+            try:
+                rows.append((*row_of(Episode.from_line(line)), offset))
+            except ValueError as exc:
+                self.bad += 1
+                log.warning(event("journal-bad-line", reason=exc, line=line[:80]))
+        return rows
+
+    def _add(self, rows: Sequence[Row], insert: str) -> None:
+        """At once when every episode of `rows` is new, else one by one, the last line of each counting."""
+        connection, schema = self._connection, self._schema
+        newest, before = _newest(connection, schema), connection.total_changes
+        insert = insert.format(schema=schema)
+        connection.executemany(insert, rows)
+        if connection.total_changes - before == len(rows):
+            self._counted.add(rows)
+            self._hosts.add(rows)
+            return
+        # A savepoint to go back to would cost half as much again, for what hardly ever happens.
+        connection.execute(f"DELETE FROM {schema}.episodes WHERE rowid > ?", (newest,))
+        self.end()
+        for row in rows:
+            _take_off(connection, schema, row)
+            connection.execute(insert, row)
+            self._counted.add([row])
+            self._hosts.add([row])
+            self.end()
 
 
 def _replace_since(connection: sqlite3.Connection, rowid: int) -> None:
@@ -189,61 +246,52 @@ def _replace_since(connection: sqlite3.Connection, rowid: int) -> None:
         )
 
 
-def _add(connection: sqlite3.Connection, schema: str, episodes: list[_Placed]) -> None:
-    """Take up a batch: at once when every episode in it is new, else one by one, the last line of each
-    counting."""
-    newest = _newest(connection, schema)
-    before = connection.total_changes
-    connection.executemany(
-        _INSERT_NEW.format(schema=schema), ((*_ROW(episode), offset) for episode, offset in episodes)
-    )
-    if connection.total_changes - before == len(episodes):
-        _count(connection, schema, [episode for episode, _ in episodes])
-        sums.count(connection, schema, 1, f"{schema}.episodes WHERE rowid > ?", (newest,))
-        return
-    # A savepoint to go back to would cost half as much again, for what hardly ever happens.
-    connection.execute(f"DELETE FROM {schema}.episodes WHERE rowid > ?", (newest,))
-    for episode, offset in episodes:
-        _add_one(connection, schema, episode, offset)
-
-
 def _newest(connection: sqlite3.Connection, schema: str) -> int:
     """The highest rowid; rows that come are numbered from there."""
     return int(connection.execute(f"SELECT coalesce(max(rowid), 0) FROM {schema}.episodes").fetchone()[0])
 
 
-def _add_one(connection: sqlite3.Connection, schema: str, episode: Episode, offset: int) -> None:
-    name = (episode.host_id, episode.episode_id)
+def _take_off(connection: sqlite3.Connection, schema: str, row: Row) -> None:
+    """Take away the row that has the name of `row`, if there is one."""
+    name = (row[_HOST], row[_EPISODE])
     this = _NAMED.format(schema=schema)
     known = connection.execute(f"SELECT size_bytes FROM {this}", name).fetchone()
     if known is not None:
         sums.count(connection, schema, -1, this, name)
         connection.execute(f"DELETE FROM {this}", name)
-        connection.execute(_UNCOUNT_HOST.format(schema=schema), (known[0], episode.host_id))
-    connection.execute(_INSERT_NEW.format(schema=schema), (*_ROW(episode), offset))
-    _count(connection, schema, [episode])
-    sums.count(connection, schema, 1, this, name)
+        connection.execute(_UNCOUNT_HOST.format(schema=schema), (known[0], row[_HOST]))
 
 
-def _count(connection: sqlite3.Connection, schema: str, episodes: Iterable[Episode]) -> None:
-    """Add new episodes to the sums of their hosts."""
-    by_host: dict[str, list[Episode]] = {}
-    for episode in episodes:
-        by_host.setdefault(episode.host_id, []).append(episode)
-    for host_id, of_host in by_host.items():
-        last = max(of_host, key=lambda episode: episode.received_at_ns)
-        connection.execute(
+class _Hosts:
+    """What new rows add to the sums of their hosts."""
+
+    def __init__(self) -> None:
+        #: By host: the first time and the last, how many, their bytes, and the name and commit of the last.
+        self._hosts: dict[str, list[Any]] = {}
+
+    def add(self, rows: Iterable[Row]) -> None:
+        for row in rows:
+            time_ns, size = int(row[_TIME]), int(row[_SIZE])
+            host = self._hosts.get(row[_HOST])
+            if host is None:
+                self._hosts[row[_HOST]] = [time_ns, time_ns, 1, size, row[_EPISODE], row[_COMMIT]]
+                continue
+            host[2] += 1
+            host[3] += size
+            if time_ns < host[0]:
+                host[0] = time_ns
+            elif time_ns >= host[1]:
+                host[1], host[4], host[5] = time_ns, row[_EPISODE], row[_COMMIT]
+
+    def put(self, connection: sqlite3.Connection, schema: str) -> None:
+        connection.executemany(
             _COUNT_HOST.format(schema=schema),
-            {
-                "host": host_id,
-                "first": min(episode.received_at_ns for episode in of_host),
-                "last": last.received_at_ns,
-                "episodes": len(of_host),
-                "size": min(sum(episode.size_bytes for episode in of_host), _MOST),
-                "episode": last.episode_id,
-                "commit": last.code_commit,
-            },
+            (
+                (host_id, first, last, episodes, min(size, _MOST), episode, commit or None)
+                for host_id, (first, last, episodes, size, episode, commit) in self._hosts.items()
+            ),
         )
+        self._hosts.clear()
 
 
 def sample(connection: sqlite3.Connection, count: int, choose: random.Random) -> list[Episode]:

@@ -12,17 +12,25 @@ from __future__ import annotations
 
 import datetime as dt
 import functools
+import operator
 import sqlite3
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from cis490_receiver.filters import Filters
 from cis490_receiver.index.base import Total
 from cis490_receiver.index.conditions import conditions
+from cis490_receiver.index.rows import Row
 from cis490_receiver.index.withdrawals import taken_off
+from cis490_receiver.models import DIMENSIONS, EPISODE_FIELDS
 from cis490_receiver.stamps import KIND
 
 _DAY_NS: Final = 86_400 * 10**9
+#: An episode in a sum of bytes, which are fewer.
+_ONE: Final = 1 << 80
+_HOST, _SIZE, _TIME = map(EPISODE_FIELDS.index, ("host_id", "size_bytes", "received_at_ns"))
+_KIND: Final = tuple(map(EPISODE_FIELDS.index, KIND))
 _EPOCH: Final = dt.date(1970, 1, 1).toordinal()
 #: How a row of `episodes` has each dimension; absent values are empty, so that they can be part of a key.
 _OF_ROW: Final = {"host_id": "host_id", "day": f"received_at_ns / {_DAY_NS}"} | {
@@ -65,6 +73,42 @@ def count(
             "episodes = episodes + excluded.episodes, size_bytes = size_bytes + excluded.size_bytes",
             values,
         )
+
+
+class Counted:
+    """Rows that were counted and are not in the sums yet: many at once take a fifth of the time."""
+
+    def __init__(self) -> None:
+        #: For each table, by its key, the bytes, and `_ONE` for each episode.
+        self._tables: dict[str, dict[Any, int]] = {name: defaultdict(int) for name in _SUMS}
+        self.rows = 0
+
+    def add(self, rows: Sequence[Row]) -> None:
+        """Count new episodes."""
+        tables = [(_key_of(columns), self._tables[name]) for name, columns in _SUMS.items()]
+        for row in rows:
+            one = _ONE + int(row[_SIZE])
+            dimensions = (row[_HOST], int(row[_TIME]) // _DAY_NS, *[row[place] or "" for place in _KIND])
+            for key_of, groups in tables:
+                groups[key_of(dimensions)] += one
+        self.rows += len(rows)
+
+    def put(self, connection: sqlite3.Connection, schema: str) -> None:
+        """Add them to the sums of one set, and begin again."""
+        for name, groups in self._tables.items():
+            places = ", ".join("?" * (len(_SUMS[name]) + 2))
+            connection.executemany(
+                f"INSERT INTO {schema}.{name} VALUES ({places}) ON CONFLICT DO UPDATE SET "
+                "episodes = episodes + excluded.episodes, size_bytes = size_bytes + excluded.size_bytes",
+                ((*key, both // _ONE, float(both % _ONE)) for key, both in groups.items()),
+            )
+            groups.clear()
+        self.rows = 0
+
+
+def _key_of(columns: Sequence[str]) -> Callable[[Row], Row]:
+    """Picks a table's key out of the values of `DIMENSIONS`."""
+    return operator.itemgetter(*(DIMENSIONS.index(column) for column in columns))
 
 
 def totals(connection: sqlite3.Connection, filters: Filters, by: Sequence[str], limit: int) -> list[Total]:
