@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 import sys
+from json.encoder import encode_basestring_ascii
 from typing import Final, TextIO
 
 _PLAIN: Final = re.compile(r"[A-Za-z0-9._:/@+,%-]+")
@@ -21,7 +21,7 @@ def quoted(value: object) -> str:
     if _PLAIN.fullmatch(text):
         return text
     # JSON leaves DEL as it is.
-    return json.dumps(text).replace("\x7f", "\\u007f")
+    return encode_basestring_ascii(text).replace("\x7f", "\\u007f")
 
 
 def event(name: str, /, **fields: object) -> str:

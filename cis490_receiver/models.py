@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import functools
 import json
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, fields
@@ -144,7 +145,8 @@ class Rejection:
 
     def to_line(self) -> bytes:
         """The fact as one line of rejections.jsonl, newline included."""
-        return json.dumps(asdict(self), separators=(",", ":")).encode("ascii") + b"\n"
+        record = {name: getattr(self, name) for name in self.__slots__}
+        return json.dumps(record, separators=(",", ":")).encode("ascii") + b"\n"
 
     @classmethod
     def from_line(cls, line: bytes) -> Rejection:
@@ -236,7 +238,13 @@ def _failed(check: Any) -> bool:
 
 def wall_time(ns: int) -> str:
     """`ns` (nanoseconds since the epoch) as UTC, ``YYYY-MM-DDTHH:MM:SSZ``."""
-    moment = dt.datetime.fromtimestamp(ns // 1_000_000_000, tz=dt.UTC)
+    return _wall_second(ns // 1_000_000_000)
+
+
+# The monitor asks for the same moments again and again.
+@functools.lru_cache(1024)
+def _wall_second(seconds: int) -> str:
+    moment = dt.datetime.fromtimestamp(seconds, tz=dt.UTC)
     return moment.replace(tzinfo=None).isoformat() + "Z"
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable, Mapping
-from dataclasses import asdict
-from typing import Any, Final
+from dataclasses import replace
+from typing import Final
 
 from cis490_receiver.models import wall_time
 from cis490_receiver.monitor.symptoms import DAILY, Symptom
@@ -94,5 +94,4 @@ def _alert(symptom: Symptom, state: str, now_ns: int) -> Alert:
 
 def _ended(key: Key, since_wall: str, now_ns: int) -> Alert:
     symptom = Symptom(key[0], key[1], now_ns, "", "")
-    ended: dict[str, Any] = asdict(_alert(symptom, RECOVERED, now_ns))
-    return Alert(**ended | {"since_wall": since_wall, "evidence": "not seen any more"})
+    return replace(_alert(symptom, RECOVERED, now_ns), since_wall=since_wall, evidence="not seen any more")

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import Final
 
 from cis490_receiver.config import Settings
 from cis490_receiver.errors import ReceiverError
@@ -20,6 +21,8 @@ from cis490_receiver.storage.base import EpisodeStore
 
 MINUTE_NS = 60 * 10**9
 HOUR_NS = 60 * MINUTE_NS
+#: Of most hosts, which may be very many.
+_NONE: Final[Mapping[str, int]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,8 +64,10 @@ class HostFacts:
     @property
     def last_seen_at_ns(self) -> int | None:
         """The last PUT of any outcome."""
-        times = [t for t in (self.last_stored_at_ns, self.last_other_at_ns) if t is not None]
-        return max(times, default=None)
+        stored_ns, other_ns = self.last_stored_at_ns, self.last_other_at_ns
+        if stored_ns is None or other_ns is None:
+            return other_ns if stored_ns is None else stored_ns
+        return max(stored_ns, other_ns)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,6 +169,11 @@ def _time_of(report: Report) -> int | None:
         return None
 
 
+def _codes(refused: Sequence[Rejection]) -> Mapping[str, int]:
+    """How many there are of each error code."""
+    return Counter(fact.code for fact in refused) if refused else _NONE
+
+
 def _host_facts(
     host_id: str,
     summary: HostSummary | None,
@@ -178,7 +188,7 @@ def _host_facts(
     refused = [fact for fact in recent if fact.status >= 400]
     last_stored = summary.last_received_at_ns if summary else None
     stored_recently = last_stored is not None and last_stored >= recent_ns
-    codes = Counter(fact.code for fact in refused)
+    codes = _codes(refused)
     return HostFacts(
         host_id=host_id,
         first_stored_at_ns=summary.first_received_at_ns if summary else None,
@@ -194,7 +204,7 @@ def _host_facts(
             (fact.received_at_ns for fact in others if fact.code == "missing-commit"), None
         ),
         last_refusal_code=next((fact.code for fact in others if fact.status >= 400), None),
-        refusals=Counter(fact.code for fact in others if fact.status >= 400),
+        refusals=_codes([fact for fact in others if fact.status >= 400]),
         episodes=summary.episodes if summary else 0,
         withdrawn=summary.withdrawn if summary else 0,
         size_bytes=summary.size_bytes if summary else 0,

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
+import functools
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Final, Protocol
 
 RAISED: Final = "raised"
@@ -33,7 +34,8 @@ class Alert:
 
     def to_line(self) -> bytes:
         """The line, newline included."""
-        return json.dumps(asdict(self), separators=(",", ":")).encode("ascii") + b"\n"
+        record = {name: getattr(self, name) for name in self.__slots__}
+        return json.dumps(record, separators=(",", ":")).encode("ascii") + b"\n"
 
     @classmethod
     def from_line(cls, line: bytes) -> Alert:
@@ -60,7 +62,12 @@ class Alert:
 
 def hour_of(ns: int) -> str:
     """The hour bucket of a moment."""
-    return dt.datetime.fromtimestamp(ns // 10**9, tz=dt.UTC).strftime("%Y-%m-%dT%HZ")
+    return _hour(ns // (3600 * 10**9))
+
+
+@functools.lru_cache(64)
+def _hour(hours: int) -> str:
+    return dt.datetime.fromtimestamp(hours * 3600, tz=dt.UTC).strftime("%Y-%m-%dT%HZ")
 
 
 @dataclass(frozen=True, slots=True)
