@@ -33,15 +33,18 @@ NAMES: Final = {
     # What its method_queue is.
     "gunicorn.workers.gthread:PollableMethodQueue": ("_queue",),
     "gunicorn.workers.gthread:TConn": ("close", "data_ready", "initialized", "parser", "sock"),
-    "gunicorn.http.message:Request": ("_expected_100_continue", "force_close"),
+    "gunicorn.http.message:Request": ("_expected_100_continue", "force_close", "unreader"),
     "gunicorn.http.body:Body": ("buf", "failed", "reader"),
     "gunicorn.http.body:LengthReader": ("length", "unreader"),
+    "gunicorn.http.body:ChunkedReader": ("buf", "parse_chunk_size", "parser", "req"),
     "gunicorn.http.unreader:Unreader": ("take_buffered", "unread"),
     "gunicorn.http.errors": (
+        "ChunkMissingTerminator",
         "ExpectationFailed",
         "InvalidHeader",
         "LimitRequestHeaders",
         "LimitRequestLine",
+        "NoMoreData",
         "ParseException",
     ),
 }
